@@ -1,0 +1,1 @@
+"""Makes the checkout importable for tests (``fixtures``), whatever pytest is started from."""

@@ -1,0 +1,283 @@
+"""The whole command against a strict fake site: the verdict, and the state the site is left in."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import replace
+
+import pytest
+
+from fixtures.site import FakeProber
+from fixtures.site import FakeSite
+from fixtures.site import fails_with
+from wpaudit.commands.bisect import Options
+from wpaudit.commands.bisect import bisect
+from wpaudit.commands.verdict import Findings
+from wpaudit.domain import Evidence
+from wpaudit.domain import Mode
+from wpaudit.domain import Outcome
+from wpaudit.domain import Role
+from wpaudit.domain import Verdict
+from wpaudit.errors import BudgetSpent
+from wpaudit.errors import CannotStart
+from wpaudit.errors import ModeUnavailable
+from wpaudit.errors import NotRestored
+from wpaudit.errors import Unsteady
+from wpaudit.errors import UsageError
+from wpaudit.ports import Silence
+
+NAMES = tuple(f'p{number:02}/p{number:02}.php' for number in range(12))
+
+
+def run(site: FakeSite, visitor: Outcome | None = None, **options: object) -> Findings:
+    return bisect(site, lambda url: FakeProber(site, visitor), Options(**options), Silence())  # type: ignore[arg-type]
+
+
+def ids(sets: object) -> set[frozenset[str]]:
+    return {frozenset(one.id for one in part) for part in sets}  # type: ignore[attr-defined]
+
+
+def untouched(site: FakeSite) -> None:
+    assert site.off == frozenset()
+
+
+@pytest.mark.parametrize('mode', list(Mode))
+@pytest.mark.parametrize('culprit', NAMES)
+def test_a_single_culprit_is_named_wherever_it_stands(culprit: str, mode: Mode) -> None:
+    site = FakeSite.of(*NAMES, failing=fails_with([culprit]))
+    found = run(site, mode=mode)
+    assert found.verdict is Verdict.CULPRIT
+    assert ids(found.conflicts) == {frozenset([culprit])}
+    assert ids(found.fixes) == {frozenset([culprit])}
+    assert found.exit_code == 1
+    assert site.restored == 1
+    untouched(site)
+
+
+@pytest.mark.parametrize('size', [2, 3, 4])
+def test_conflicts_of_any_size(size: int) -> None:
+    for conflict in itertools.islice(itertools.combinations(NAMES, size), 0, 200, 17):
+        found = run(FakeSite.of(*NAMES, failing=fails_with(conflict)))
+        assert ids(found.conflicts) == {frozenset(conflict)}
+        assert ids(found.fixes) == {frozenset([one]) for one in conflict}
+
+
+def test_several_culprits_and_a_conflict_at_once() -> None:
+    site = FakeSite.of(*NAMES, failing=fails_with([NAMES[1]], [NAMES[4], NAMES[9]]))
+    found = run(site)
+    assert ids(found.conflicts) == {frozenset([NAMES[1]]), frozenset([NAMES[4], NAMES[9]])}
+    assert 'separate reasons' in found.message
+
+
+def test_a_healthy_site_is_not_touched() -> None:
+    site = FakeSite.of(*NAMES, failing=fails_with())
+    found = run(site)
+    assert (found.verdict, found.exit_code, site.switches, site.restored) == (Verdict.HEALTHY, 0, [], 0)
+
+
+def test_a_failure_that_no_plugin_makes_ends_in_3() -> None:
+    site = FakeSite.of(*NAMES, failing=lambda on: Outcome.FAIL)
+    found = run(site)
+    assert (found.verdict, found.exit_code) == (Verdict.NOT_A_SUSPECT, 3)
+    untouched(site)
+
+
+def test_the_theme_is_named_when_only_a_default_theme_helps() -> None:
+    site = FakeSite.of(*NAMES, failing=lambda on: Outcome.FAIL, theme_failing=fails_with())
+    found = run(site)
+    assert (found.verdict, found.exit_code) == (Verdict.CULPRIT, 1)
+    assert ids(found.conflicts) == {frozenset(['twentyx'])}
+
+
+def test_a_theme_that_needs_plugins_is_searched_under_a_default_theme() -> None:
+    def themed(on: frozenset[str]) -> Outcome:
+        if NAMES[0] not in on:
+            return Outcome.OTHER
+        return fails_with([NAMES[3]])(on)
+
+    site = FakeSite.of(*NAMES, failing=themed, theme_failing=fails_with([NAMES[3]]))
+    found = run(site)
+    assert ids(found.conflicts) == {frozenset([NAMES[3]])}
+    assert 'default theme' in found.note
+
+
+def test_no_plugins_at_all() -> None:
+    found = run(FakeSite.of(failing=lambda on: Outcome.FAIL))
+    assert (found.verdict, found.exit_code) == (Verdict.NOT_A_SUSPECT, 3)
+
+
+def test_isolated_impossible_and_no_consent_refuses() -> None:
+    site = FakeSite.of(*NAMES, failing=fails_with([NAMES[0]]), modes=frozenset({Mode.LIVE}))
+    with pytest.raises(ModeUnavailable, match='not possible here') as caught:
+        run(site)
+    assert caught.value.exit_code == 4
+    assert site.switches == []
+
+
+def test_isolated_impossible_and_consent_goes_live_and_says_why() -> None:
+    site = FakeSite.of(*NAMES, failing=fails_with([NAMES[0]]), modes=frozenset({Mode.LIVE}))
+    found = run(site, may_go_live=lambda reason: True)
+    assert found.mode is Mode.LIVE
+    assert 'not possible here' in found.mode_reason
+    untouched(site)
+
+
+def test_a_failure_that_isolation_hides_is_no_verdict() -> None:
+    site = FakeSite.of(*NAMES, failing=fails_with())
+    with pytest.raises(ModeUnavailable, match='visitors see the failure'):
+        run(site, visitor=Outcome.FAIL, mode=Mode.ISOLATED)
+    untouched(site)
+
+
+@pytest.mark.parametrize('seed', range(40))
+def test_an_unsteady_fault_never_names_an_innocent(seed: int) -> None:
+    dice = random.Random(seed)
+    culprit = NAMES[seed % len(NAMES)]
+
+    def failing(on: frozenset[str]) -> Outcome:
+        return Outcome.FAIL if culprit in on and dice.random() < 0.8 else Outcome.PASS
+
+    site = FakeSite.of(*NAMES, failing=failing)
+    try:
+        found = run(site)
+    except Unsteady:
+        untouched(site)
+        return
+    untouched(site)
+    assert all(culprit in conflict for conflict in ids(found.conflicts)) or found.exit_code != 1
+
+
+def test_an_unsteady_baseline_is_exit_6() -> None:
+    answers = itertools.cycle([Outcome.FAIL, Outcome.PASS])
+    site = FakeSite.of(*NAMES, failing=lambda on: next(answers))
+    with pytest.raises(Unsteady) as caught:
+        run(site)
+    assert caught.value.exit_code == 6
+
+
+def test_another_failure_than_asked_for_is_refused_with_the_option() -> None:
+    site = FakeSite.of(*NAMES, failing=lambda on: Outcome.OTHER)
+    with pytest.raises(CannotStart) as caught:
+        run(site)
+    assert '--fail-on 500' in caught.value.hint
+    assert site.switches == []
+
+
+def test_a_site_that_cannot_be_reached_is_refused() -> None:
+    with pytest.raises(CannotStart, match='cannot be probed'):
+        run(FakeSite.of(*NAMES, failing=lambda on: Outcome.UNREACHED))
+
+
+def test_the_budget_is_kept_and_the_best_knowledge_reported() -> None:
+    site = FakeSite.of(*NAMES, failing=fails_with([NAMES[2], NAMES[7]]))
+    found = run(site, max_probes=14)
+    assert (found.verdict, found.exit_code) == (Verdict.INCONCLUSIVE, 6)
+    assert len(found.trial.records) <= 14
+    assert {NAMES[2], NAMES[7]} & set(found.suspicion)
+    untouched(site)
+
+
+def test_a_budget_too_small_for_the_baseline() -> None:
+    site = FakeSite.of(*NAMES, failing=fails_with([NAMES[2]]))
+    with pytest.raises(BudgetSpent):
+        run(site, max_probes=3)
+    untouched(site)
+
+
+def test_kept_plugins_are_never_switched_off() -> None:
+    site = FakeSite.of(*NAMES, failing=fails_with([NAMES[2], NAMES[7]]))
+    found = run(site, keep=('p02', NAMES[5]))
+    assert all(NAMES[2] not in off and NAMES[5] not in off for off in site.switches)
+    assert ids(found.fixes) == {frozenset([NAMES[7]])}
+
+
+def test_only_the_named_suspects_are_switched() -> None:
+    site = FakeSite.of(*NAMES, failing=fails_with([NAMES[2]]))
+    found = run(site, only=('p02', 'p03'))
+    assert frozenset().union(*site.switches) <= {NAMES[2], NAMES[3]}
+    assert ids(found.conflicts) == {frozenset([NAMES[2]])}
+
+
+@pytest.mark.parametrize(('name', 'hint'), [('p99', 'see: wpaudit list'), ('p0', 'did you mean')])
+def test_an_unknown_name_is_usage(name: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        run(FakeSite.of(*NAMES, failing=fails_with([NAMES[2]])), keep=(name,))
+    assert hint in caught.value.hint or 'did you mean' in caught.value.hint
+
+
+def test_everything_pinned_is_usage() -> None:
+    site = FakeSite.of(*NAMES, failing=fails_with([NAMES[2]]))
+    with pytest.raises(UsageError, match='everything is pinned'):
+        run(site, keep=NAMES)
+    untouched(site)
+
+
+def test_declared_dependencies_are_probed_as_closed_sets() -> None:
+    site = FakeSite.of(*NAMES, failing=fails_with([NAMES[2]]))
+    child = replace(site.plugins[6], requires=(NAMES[2],))
+    site = replace(site, plugins=(*site.plugins[:6], child, *site.plugins[7:]))
+    found = run(site)
+    assert ids(found.conflicts) == {frozenset([NAMES[2]])}
+    assert all(NAMES[6] in off for off in site.switches if NAMES[2] in off)
+
+
+def test_an_undeclared_dependency_is_not_taken_for_a_culprit() -> None:
+    def failing(on: frozenset[str]) -> Outcome:
+        if NAMES[8] in on and NAMES[1] not in on:
+            return Outcome.OTHER
+        return fails_with([NAMES[8]])(on)
+
+    found = run(FakeSite.of(*NAMES, failing=failing))
+    assert ids(found.conflicts) == {frozenset([NAMES[8]])}
+
+
+def test_evidence_shortens_the_search() -> None:
+    hint = (Evidence('log', 'named in it', (NAMES[10],), 50.0),)
+    site = FakeSite.of(*NAMES, failing=fails_with([NAMES[10]]), hints=hint)
+    found = run(site)
+    made = [one for one in found.trial.records if one.role in (Role.SEARCH, Role.CERTIFICATE)]
+    assert ids(found.conflicts) == {frozenset([NAMES[10]])}
+    assert len({one.off for one in made}) == 2
+
+
+def test_a_wrong_hint_costs_probes_and_not_the_truth() -> None:
+    hint = (Evidence('log', 'named in it', (NAMES[3],), 50.0),)
+    found = run(FakeSite.of(*NAMES, failing=fails_with([NAMES[10]]), hints=hint))
+    assert ids(found.conflicts) == {frozenset([NAMES[10]])}
+
+
+def test_a_state_that_cannot_be_verified_is_exit_5() -> None:
+    site = FakeSite.of(*NAMES, failing=fails_with([NAMES[2]]), unverified='somebody changed it')
+    with pytest.raises(NotRestored) as caught:
+        run(site)
+    assert caught.value.exit_code == 5
+
+
+@pytest.mark.parametrize('moment', range(1, 20))
+def test_an_interruption_at_any_probe_restores(moment: int) -> None:
+    site = FakeSite.of(*NAMES, failing=fails_with([NAMES[2], NAMES[7]]))
+    made = itertools.count(1)
+    told = site.failing
+
+    def failing(on: frozenset[str]) -> Outcome:
+        if next(made) == moment:
+            raise KeyboardInterrupt
+        return told(on)
+
+    site.failing = failing
+    with pytest.raises(KeyboardInterrupt):
+        run(site, mode=Mode.LIVE)
+    untouched(site)
+
+
+def test_a_dry_run_switches_nothing() -> None:
+    site = FakeSite.of(*NAMES, failing=fails_with([NAMES[2]]))
+    found = run(site, dry_run=True)
+    assert (site.switches, found.exit_code) == ([], 0)
+    assert '12 plugins' in found.message
+
+
+def test_an_unknown_user_is_usage() -> None:
+    with pytest.raises(UsageError, match='no user'):
+        run(FakeSite.of(*NAMES, failing=fails_with([NAMES[2]])), as_user='nobody')

@@ -1,0 +1,264 @@
+"""The composition root: the only module that knows concrete adapters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
+from pathlib import Path
+
+from wpaudit import __version__
+from wpaudit.commands.bisect import Options
+from wpaudit.commands.bisect import bisect
+from wpaudit.commands.doctor import doctor
+from wpaudit.commands.listing import listing
+from wpaudit.commands.restore import restore
+from wpaudit.commands.verdict import Findings
+from wpaudit.commands.verdict import confidence
+from wpaudit.commands.verdict import probe_counts
+from wpaudit.domain import Check
+from wpaudit.domain import Gap
+from wpaudit.domain import Inventory
+from wpaudit.domain import Kind
+from wpaudit.domain import Report
+from wpaudit.domain import Request
+from wpaudit.domain import Restoration
+from wpaudit.domain import Suspect
+from wpaudit.domain import Verdict
+from wpaudit.errors import UsageError
+from wpaudit.firewalls import FIREWALLS
+from wpaudit.journal import FileJournal
+from wpaudit.ports import Fetcher
+from wpaudit.ports import Layer
+from wpaudit.ports import Listener
+from wpaudit.ports import Prober
+from wpaudit.ports import Shell
+from wpaudit.probes.judge import Expectation
+from wpaudit.probes.parsing import probe_url
+from wpaudit.probes.parsing import site_url
+from wpaudit.report.advice import fix_commands
+from wpaudit.shells import ShellOptions
+from wpaudit.shells import open_shell
+from wpaudit.shells.target import Target
+from wpaudit.shells.target import parse_alias
+from wpaudit.shells.target import parse_target
+from wpaudit.sites.launch import LaunchOptions
+from wpaudit.sites.wpcli import WpCliSite
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Where the site is and how to get there, as the command line says it."""
+
+    host: str
+    path: str = ''
+    url: str = ''
+    identity: Path | None = None
+    ssh_config: Path | None = None
+    known_hosts: Path | None = None
+    accept_new_host_key: bool = False
+    wp: str = ''
+    run_as: str = ''
+    allow_root: bool = False
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to probe and what counts as failing."""
+
+    probes: tuple[str, ...] = ('/',)
+    headers: tuple[tuple[str, str], ...] = ()
+    cookies: tuple[tuple[str, str], ...] = ()
+    resolve: tuple[tuple[str, str], ...] = ()
+    verify: bool | Path = True
+    timeout: float = 30.0
+    expectation: Expectation = field(default_factory=Expectation)
+    run: str = ''
+
+
+@dataclass(frozen=True)
+class Place:
+    """A remote with its alias looked up: where to connect, and as what."""
+
+    label: str
+    target: Target
+    shell: ShellOptions
+    launch: LaunchOptions
+    url: str
+
+
+def located(remote: Remote) -> Place:
+    """Look up ``@alias`` or read TARGET. Raises UsageError."""
+    url, proxyjump, key, alias_path = remote.url, None, None, ''
+    if remote.host.startswith('@'):
+        alias = parse_alias(remote.host)
+        if alias.target is None:
+            raise UsageError(f'the alias {remote.host} has no ssh key in {alias.source}', hint='add: ssh: user@host')
+        target, url = alias.target, remote.url or alias.url or ''
+        proxyjump, key, alias_path = alias.proxyjump, alias.key, alias.path or ''
+    else:
+        target = parse_target(remote.host)
+    if url and '://' not in url:
+        url = f'https://{url}'  # WP-CLI takes a bare name too
+    if url:
+        url = site_url(url).geturl().rstrip('/')
+    identity = remote.identity or (Path(key).expanduser() if key else None)
+    return Place(
+        label=remote.host, target=target, url=url,
+        shell=ShellOptions(identity, remote.ssh_config, remote.known_hosts, remote.accept_new_host_key, proxyjump),
+        launch=LaunchOptions(
+            path=remote.path or target.path or alias_path, wp=remote.wp, run_as=remote.run_as,
+            allow_root=remote.allow_root, url=url,
+        ),
+    )
+
+
+class Connection:
+    """Opens the shell to one place, and adds up how long that took."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self.seconds = 0.0
+        self.shell: Shell | None = None
+
+    def __call__(self) -> Shell:
+        """Connect."""
+        started = time.monotonic()
+        self.shell = open_shell(self._place.target, self._place.shell)
+        self.seconds += time.monotonic() - started
+        return self.shell
+
+
+@contextmanager
+def opened(
+    place: Place, journal: FileJournal, *, seconds: float = 900, logs: Sequence[str] = (),
+) -> Iterator[tuple[WpCliSite, Connection]]:
+    """Hold a site open; connects at first use."""
+    connection = Connection(place)
+    site = WpCliSite(connection, place.launch, journal=journal, seconds=seconds, logs=logs)
+    try:
+        yield site, connection
+    finally:
+        site.close()
+
+
+def _fetcher(asked: Asked) -> Fetcher:
+    from wpaudit.probes.http import HttpFetcher
+
+    return HttpFetcher(resolve=dict(asked.resolve), verify=asked.verify)
+
+
+def prober_for(asked: Asked, fetcher: Fetcher, url: str) -> Prober:
+    """Return the prober for a site's base URL."""
+    if asked.run:
+        from wpaudit.probes.command import CommandProber
+
+        return CommandProber(asked.run, url, timeout=asked.timeout)
+    from wpaudit.probes.prober import HttpProber
+
+    requests = [
+        Request(probe_url(url, probe), headers=asked.headers, cookies=asked.cookies) for probe in asked.probes
+    ]
+    return HttpProber(fetcher, requests, asked.expectation, timeout=asked.timeout)
+
+
+# -- the verbs ------------------------------------------------------------------------------------
+
+def run_bisect(
+    remote: Remote, asked: Asked, options: Options, listener: Listener, *, logs: Sequence[str] = (),
+    keep_record: Callable[[Report], str] | None = None,
+) -> Report:
+    """Run ``wpaudit bisect`` and return its report; ``keep_record`` turns it into the text kept on this machine."""
+    clock = time.monotonic()
+    started = rfc3339()
+    place = located(remote)
+    journal = FileJournal(str(place.target) + place.launch.path)
+    fetcher = _fetcher(asked)
+    try:
+        with opened(place, journal, seconds=options.max_time, logs=logs) as (site, connection):
+            findings = bisect(
+                site, lambda url: prober_for(asked, fetcher, url), replace(options, url=place.url), listener,
+            )
+            costs = {**probe_counts(findings), **site.costs(), 'connect_seconds': round(connection.seconds, 4)}
+    finally:
+        fetcher.close()
+    report = replace(
+        _report(findings, place), started=started, finished=rfc3339(),
+        costs={**costs, 'total_seconds': round(time.monotonic() - clock, 4)},
+    )
+    if keep_record is None:
+        return report
+    return replace(report, record=str(journal.record(keep_record(report))))
+
+
+def _report(findings: Findings, place: Place) -> Report:
+    facts = findings.inventory.facts
+    server = next((record for record in findings.trial.server if record), '')
+    fix = findings.fixes[0] if findings.fixes else ()
+    advice = fix_commands(fix, facts.path, place.url or facts.url, facts.multisite)
+    gaps = (*findings.inventory.gaps, *findings.gaps)
+    if not FIREWALLS:
+        gaps = (*gaps, Gap('firewall rules', 'not read by this version, so none of them was switched'))
+    return Report(
+        command='bisect', version=__version__, started='', finished='', target_host=place.label, target_path=facts.path,
+        target_url=place.url or facts.url, outcome=findings.verdict, exit_code=findings.exit_code,
+        message=findings.message, site=replace(facts, server=server), mode=findings.mode,
+        mode_reason=findings.mode_reason, conflicts=findings.conflicts, fixes=findings.fixes,
+        confidence=confidence(findings), certificate=findings.certificate, probes=tuple(findings.trial.records),
+        suspects=findings.suspects, evidence=findings.evidence, gaps=gaps, restore=findings.restoration,
+        advice=(*advice, *_more_advice(findings)),
+    )
+
+
+def _more_advice(findings: Findings) -> tuple[str, ...]:
+    lines = [line for line in (findings.note, findings.hint) if line]
+    if findings.suspicion and findings.verdict is Verdict.INCONCLUSIVE:
+        lines.append(f'the cause is among: {", ".join(findings.suspicion)}')
+    if findings.verdict is Verdict.NOT_A_SUSPECT:
+        apart = [part.id for part in findings.inventory.components if part.kind in (Kind.MUST_USE, Kind.DROPIN)]
+        if apart:
+            lines.append(f'not switched: must-use plugins and drop-ins ({", ".join(apart)})')
+        lines.append('look at the logs of the web server and php-fpm for the time of the probes')
+    return tuple(lines)
+
+
+def run_list(remote: Remote) -> tuple[Inventory, tuple[Suspect, ...]]:
+    """Run ``wpaudit list``."""
+    place = located(remote)
+    with opened(place, FileJournal(str(place.target) + place.launch.path)) as (site, connection):
+        inventory = site.inventory()
+        shell = connection.shell
+        layers: dict[str, Layer] = {} if shell is None else {name: make(shell) for name, make in FIREWALLS.items()}
+        found, rules = listing(site, layers)
+        return replace(found, facts=inventory.facts), rules
+
+
+def run_doctor(remote: Remote, asked: Asked) -> tuple[Check, ...]:
+    """Run ``wpaudit doctor``."""
+    place = located(remote)
+    fetcher = _fetcher(asked)
+    try:
+        with opened(place, FileJournal(str(place.target) + place.launch.path)) as (site, _connection):
+            return doctor(
+                place.label, site, lambda url: fetcher.fetch(Request(place.url or url), timeout=asked.timeout),
+            )
+    finally:
+        fetcher.close()
+
+
+def run_restore(remote: Remote) -> Restoration | None:
+    """Run ``wpaudit restore``."""
+    place = located(remote)
+    journal = FileJournal(str(place.target) + place.launch.path)
+    with opened(place, journal) as (site, _connection):
+        return restore(site, journal, journal.entry())
+
+
+def rfc3339() -> str:
+    """Return the present in UTC (RFC 3339)."""
+    return time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())

@@ -1,0 +1,145 @@
+"""Prove the question before the search: it fails, steadily, and with everything off it passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wpaudit.commands.trial import Trial
+from wpaudit.commands.trial import loaded_anyway
+from wpaudit.commands.trial import together
+from wpaudit.domain import Mode
+from wpaudit.domain import Outcome
+from wpaudit.domain import Role
+from wpaudit.errors import CannotStart
+from wpaudit.errors import Inconclusive
+from wpaudit.errors import ModeUnavailable
+from wpaudit.errors import Unsteady
+from wpaudit.ports import Observation
+from wpaudit.ports import Switcher
+
+VISITS = 2       # probes as a visitor; made while the agent starts, so they cost no time
+STEADY_ON = 4    # with all on: a fault that shows in 30 % of the requests passes for steady in 0.07 % of the runs
+STEADY_OFF = 2
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What the baseline settled. ``theme`` tells that the search runs with the theme replaced."""
+
+    outcome: Outcome  # of everything off
+    theme: bool = False
+    note: str = ''
+
+
+def visits(trial: Trial) -> list[Observation]:
+    """Probe as a visitor, a few times at once. Two passes are tried once more before the site counts as healthy."""
+    seen = together([trial.visitor] * VISITS, parallel=VISITS)
+    if all(one.outcome is Outcome.PASS for one in seen):
+        seen.append(trial.visitor())
+    return seen
+
+
+def healthy(seen: list[Observation]) -> bool:
+    """Whether visitors see a site that works. Raises what keeps the question from being asked."""
+    outcomes = {one.outcome for one in seen}
+    if outcomes == {Outcome.PASS}:
+        return True
+    if Outcome.UNREACHED in outcomes:
+        unreached = next(one for one in seen if one.outcome is Outcome.UNREACHED)
+        raise CannotStart(f'the site cannot be probed from here: {unreached.evidence}', hint=_reach_hint(unreached))
+    if Outcome.FAIL not in outcomes:
+        other = next(one for one in seen if one.outcome is Outcome.OTHER)
+        code = f' {other.status}' if other.status else ' CODE'
+        raise CannotStart(
+            f'the site does not work, but not in the way asked about: {other.evidence}',
+            hint=f'ask about this failure with --fail-on{code}',
+        )
+    if len(outcomes) > 1:
+        failed = sum(one.outcome is Outcome.FAIL for one in seen)
+        raise Unsteady(
+            f'the failure is unsteady: {failed} of {len(seen)} ordinary requests failed',
+            hint='run again while it fails every time, or probe a page that always fails (--probe)',
+        )
+    return False
+
+
+def _reach_hint(seen: Observation) -> str:
+    errors = {answer.error for answer in seen.answers}
+    if 'dns' in errors:
+        return 'is the name right? --resolve HOST:ADDRESS pins it to an address'
+    if 'tls' in errors:
+        return 'is the certificate right for this name?'
+    return 'is the --url right? --resolve HOST:ADDRESS goes straight to a server'
+
+
+def proven(
+    trial: Trial, switcher: Switcher, everything: frozenset[str], *, parallel: int, visited: bool,
+) -> Baseline:
+    """Probe all on and all off. ``visited`` tells that visitors were seen to fail.
+
+    Raises ModeUnavailable when this way of switching does not work here or does not show the failure,
+    Unsteady when answers to the same question differ.
+    """
+    on = _all_on(trial, switcher, parallel=parallel, visited=visited)
+    if on is Outcome.PASS:
+        return Baseline(Outcome.PASS, note='healthy')
+    off = trial.steady(switcher, everything, Role.BASELINE, times=STEADY_OFF, parallel=parallel)
+    if off.outcome is Outcome.UNREACHED:
+        raise ModeUnavailable(f'with everything off the probe never reached WordPress: {off.evidence}')
+    loaded_anyway(off, everything)
+    if off.outcome is Outcome.PASS:
+        return Baseline(Outcome.PASS)
+    return _with_other_theme(trial, switcher, everything, off, parallel=parallel)
+
+
+def _all_on(trial: Trial, switcher: Switcher, *, parallel: int, visited: bool) -> Outcome:
+    canary = trial.probe(switcher, frozenset(), Role.CANARY)
+    if canary.outcome is Outcome.UNREACHED:
+        raise ModeUnavailable(f'the canary never reached WordPress: {canary.evidence}')
+    rest = together(
+        [lambda: trial.probe(switcher, frozenset(), Role.BASELINE)] * (STEADY_ON - 1),
+        parallel=parallel if switcher.parallel else 1,
+    )
+    seen = [canary, *rest]
+    failed = [one for one in seen if one.outcome is Outcome.FAIL]
+    if len(failed) == len(seen):
+        trial.prober.settle(failed)
+        return Outcome.FAIL
+    if failed:
+        raise Unsteady(
+            f'the failure is unsteady: {len(failed)} of {len(seen)} probes with everything on failed',
+            hint='run again while it fails every time, or probe a page that always fails (--probe)',
+        )
+    if visited:
+        raise ModeUnavailable(
+            f'visitors see the failure, signed probes do not ({canary.evidence or "they pass"})',
+        )
+    if canary.outcome is Outcome.OTHER:
+        raise CannotStart(
+            f'the site does not work, but not in the way asked about: {canary.evidence}',
+            hint=f'ask about this failure with --fail-on {canary.status or "CODE"}',
+        )
+    return Outcome.PASS
+
+
+def _with_other_theme(
+    trial: Trial, switcher: Switcher, everything: frozenset[str], off: Observation, *, parallel: int,
+) -> Baseline:
+    """Everything off still does not pass: ask the theme."""
+    bare = trial.steady(switcher, everything, Role.BASELINE, times=STEADY_OFF, parallel=parallel, theme=True)
+    if off.outcome is Outcome.FAIL:
+        if bare.outcome is Outcome.PASS:
+            return Baseline(Outcome.FAIL, theme=True, note='the theme')
+        return Baseline(Outcome.FAIL)
+    if bare.outcome is Outcome.PASS:
+        on = trial.steady(switcher, frozenset(), Role.BASELINE, times=STEADY_OFF, parallel=parallel, theme=True)
+        if on.outcome is Outcome.FAIL:
+            return Baseline(
+                Outcome.PASS, theme=True,
+                note='the theme does not run without plugins, so all probes were made with a default theme',
+            )
+    raise Inconclusive(
+        f'with all plugins off the site fails in another way: {off.evidence}',
+        hint='keep what the theme needs with --keep NAME' + (
+            '' if switcher.mode is Mode.ISOLATED else ', or use --mode isolated'),
+    )

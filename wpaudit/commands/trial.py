@@ -1,0 +1,189 @@
+"""Probes as the search asks for them: counted, recorded, repeated where a name rests on them, within the budget."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
+from typing import TypeVar
+
+from wpaudit.domain import Outcome
+from wpaudit.domain import ProbeRecord
+from wpaudit.domain import Role
+from wpaudit.errors import BudgetSpent
+from wpaudit.errors import Inconclusive
+from wpaudit.errors import Unsteady
+from wpaudit.ports import Listener
+from wpaudit.ports import Observation
+from wpaudit.ports import Prober
+from wpaudit.ports import Switcher
+
+Result = TypeVar('Result')
+
+CONFIRMATIONS = 3  # probes behind a claim on which a name rests
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a run may cost. ``deadline`` is on ``time.monotonic()``'s clock."""
+
+    probes: int
+    deadline: float
+
+    def check(self, made: int) -> None:
+        """Raise BudgetSpent when ``made`` probes or the time are too many."""
+        if made >= self.probes:
+            raise BudgetSpent(f'the budget of {self.probes} probes is spent', hint='allow more with --max-probes')
+        if time.monotonic() >= self.deadline:
+            raise BudgetSpent('the time for this run is up', hint='allow more with --max-time')
+
+
+@dataclass
+class Trial:
+    """The probes of one run, against one switcher."""
+
+    prober: Prober
+    listener: Listener
+    budget: Budget
+    records: list[ProbeRecord] = field(default_factory=list)
+    seconds: float = 0.0  # the probes' own time, added up
+    server: list[str] = field(default_factory=list)  # what the answers' Server fields said
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def visitor(self) -> Observation:
+        """Probe as an ordinary visitor, with nothing switched and nothing signed."""
+        seen = self.prober.observe(None)
+        self._note(frozenset(), Role.BASELINE, seen, 0)
+        return seen
+
+    def probe(
+        self, switcher: Switcher, off: frozenset[str], role: Role, *, left: int = 0, theme: bool = False,
+    ) -> Observation:
+        """Probe with exactly ``off`` off. A probe that never arrived is made once more."""
+        self.budget.check(len(self.records))
+        seen = self._once(switcher, off, theme=theme)
+        if seen.outcome is Outcome.UNREACHED and role is not Role.CANARY:
+            self._note(off, role, seen, left)
+            seen = self._once(switcher, off, theme=theme)
+        self._note(off, role, seen, left)
+        return seen
+
+    def _once(self, switcher: Switcher, off: frozenset[str], *, theme: bool) -> Observation:
+        with switcher.switched(off, theme=theme) as step:
+            return self.prober.observe(step)
+
+    def _note(self, off: frozenset[str], role: Role, seen: Observation, left: int) -> None:
+        with self._lock:
+            record = ProbeRecord(
+                len(self.records) + 1, role, tuple(sorted(off)), seen.outcome, seen.status, round(seen.seconds, 4),
+                seen.evidence,
+            )
+            self.records.append(record)
+            self.seconds += seen.seconds
+            self.server += [answer.headers['server'] for answer in seen.answers if 'server' in answer.headers]
+        self.listener.probe(record, left=left)
+
+    def steady(
+        self, switcher: Switcher, off: frozenset[str], role: Role, *, times: int, parallel: int, left: int = 0,
+        theme: bool = False,
+    ) -> Observation:
+        """Probe the same set ``times`` times; raise Unsteady when the outcomes differ."""
+        seen = together(
+            [lambda: self.probe(switcher, off, role, left=left, theme=theme)] * times,
+            parallel=parallel if switcher.parallel else 1,
+        )
+        agreed(seen)
+        return seen[0]
+
+    def settled(
+        self, switcher: Switcher, off: frozenset[str], role: Role, *, confirm: bool, parallel: int, left: int = 0,
+        theme: bool = False,
+    ) -> Outcome:
+        """Answer one query of the search; one on which a name rests only when repeated probes agree.
+
+        A failure that the host's mark backs needs no repetition: only the fault makes one, while a pass may be the
+        luck of an unsteady fault.
+        """
+        seen = self.probe(switcher, off, role, left=left, theme=theme)
+        if seen.outcome is Outcome.UNREACHED:
+            raise Inconclusive(f'a probe never reached WordPress, twice: {seen.evidence}')
+        loaded_anyway(seen, off)
+        backed = seen.outcome is Outcome.FAIL and all(mark is not None for mark in seen.marks) and seen.marks
+        if confirm and not backed:
+            again = self.steady(
+                switcher, off, role, times=CONFIRMATIONS - 1, parallel=parallel, left=left, theme=theme,
+            )
+            agreed([seen, again])
+        return seen.outcome
+
+
+def agreed(seen: Sequence[Observation]) -> None:
+    """Raise Unsteady when probes of one set came out differently."""
+    outcomes = sorted({one.outcome for one in seen})
+    if len(outcomes) > 1:
+        counts = ', '.join(f'{sum(one.outcome is kind for one in seen)}x {kind}' for kind in outcomes)
+        raise Unsteady(
+            f'the same set of plugins gave different outcomes ({counts})',
+            hint='the fault is unsteady; nothing is named on such ground',
+        )
+
+
+def loaded_anyway(seen: Observation, off: frozenset[str]) -> None:
+    """Raise Inconclusive when WordPress did not take all of ``off`` off the list that it loads."""
+    for mark in seen.marks:
+        if mark is not None and mark.stage in ('loaded', 'ended') and mark.off != len(off):
+            raise Inconclusive(
+                f'{len(off)} plugins should have been off in a probe, WordPress took {mark.off} off',
+                hint='the plugin list changed during the run; run again',
+            )
+
+
+def together(jobs: Sequence[Callable[[], Result]], *, parallel: int) -> list[Result]:
+    """Run ``jobs`` on up to ``parallel`` threads, return their results in order; the first error is raised.
+
+    The threads are daemons and are not waited for after an error: Ctrl-C must not wait for a slow probe.
+    """
+    if parallel <= 1 or len(jobs) == 1:
+        return [job() for job in jobs]
+    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+    finished: queue.SimpleQueue[tuple[int, list[Result], BaseException | None]] = queue.SimpleQueue()
+    for number in range(len(jobs)):
+        waiting.put(number)
+    for _ in range(min(parallel, len(jobs))):
+        threading.Thread(target=_work, args=(jobs, waiting, finished), name='wpaudit-probe', daemon=True).start()
+    results: dict[int, Result] = {}
+    for _ in jobs:
+        number, result, error = finished.get()
+        if error is not None:
+            _drain(waiting)
+            raise error
+        results[number] = result[0]
+    return [results[number] for number in range(len(jobs))]
+
+
+def _work(
+    jobs: Sequence[Callable[[], Result]], waiting: queue.SimpleQueue[int],
+    finished: queue.SimpleQueue[tuple[int, list[Result], BaseException | None]],
+) -> None:
+    while True:
+        try:
+            number = waiting.get_nowait()
+        except queue.Empty:
+            return
+        try:
+            finished.put((number, [jobs[number]()], None))
+        except BaseException as error:  # handed to the waiting thread, which raises it
+            finished.put((number, [], error))
+            return
+
+
+def _drain(waiting: queue.SimpleQueue[int]) -> None:
+    while True:
+        try:
+            waiting.get_nowait()
+        except queue.Empty:
+            return

@@ -1,0 +1,146 @@
+"""From what a run found to the report: the verdict in one sentence, what it rests on, what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import replace
+
+from wpaudit.commands.trial import Trial
+from wpaudit.domain import Claim
+from wpaudit.domain import Evidence
+from wpaudit.domain import Gap
+from wpaudit.domain import Inventory
+from wpaudit.domain import Kind
+from wpaudit.domain import Mode
+from wpaudit.domain import Outcome
+from wpaudit.domain import Restoration
+from wpaudit.domain import Role
+from wpaudit.domain import Suspect
+from wpaudit.domain import Verdict
+from wpaudit.engine import Finding
+
+EXIT_CODES: Mapping[Verdict, int] = {
+    Verdict.HEALTHY: 0,
+    Verdict.CULPRIT: 1,
+    Verdict.NOT_A_SUSPECT: 3,
+    Verdict.ERROR: 4,
+    Verdict.INCONCLUSIVE: 6,
+}
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a run has found so far. Completed step by step, so that nothing is lost when it must stop."""
+
+    inventory: Inventory
+    trial: Trial
+    dry_run: bool = False
+    verdict: Verdict = Verdict.INCONCLUSIVE
+    message: str = ''
+    hint: str = ''
+    note: str = ''
+    suspects: tuple[Suspect, ...] = ()
+    conflicts: tuple[tuple[Suspect, ...], ...] = ()
+    fixes: tuple[tuple[Suspect, ...], ...] = ()
+    certificate: tuple[Claim, ...] = ()
+    suspicion: tuple[str, ...] = ()
+    learned: Mapping[str, frozenset[str]] | None = None
+    complete: bool = False
+    evidence: tuple[Evidence, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    mode: Mode | None = None
+    mode_reason: str = ''
+    restoration: Restoration | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The documented exit code; a dry run that could start is 0."""
+        return 0 if self.dry_run else EXIT_CODES[self.verdict]
+
+    def with_finding(
+        self, finding: Finding, verdict: Verdict, message: str, suspicion: Sequence[str] = (), hint: str = '',
+    ) -> Findings:
+        """Return these findings with what the search found; an empty message is made from the conflicts."""
+        known = {one.id: one for one in self.suspects}
+
+        def named(sets: Sequence[Sequence[str]]) -> tuple[tuple[Suspect, ...], ...]:
+            return tuple(tuple(known[item] for item in items) for items in sets)
+
+        conflicts = named(finding.conflicts)
+        text = message or finding.unresolved
+        if verdict is Verdict.CULPRIT:
+            text = _sentence(conflicts) + (f' ({finding.unresolved})' if finding.unresolved else '')
+        return replace(
+            self, verdict=verdict, message=text or 'the search ended without a certain answer', hint=hint,
+            conflicts=conflicts, fixes=named(finding.fixes), certificate=finding.certificate,
+            suspicion=tuple(suspicion), learned=finding.learned, complete=finding.complete,
+        )
+
+    def with_theme(self, plugins: frozenset[str], with_plugins: Outcome) -> Findings:
+        """Return these findings with the active theme named, as the theme probes showed it."""
+        theme = active_theme(self.inventory)
+        off = (*sorted(plugins), theme.id)
+        claims = (
+            Claim('all plugins off, the active theme on: FAILS', Outcome.FAIL, observed=True, off=off[:-1]),
+            Claim('all plugins off, a default theme instead: PASSES', Outcome.PASS, observed=True, off=off),
+            Claim(f'all plugins on, a default theme: {with_plugins}', with_plugins, observed=True, off=(theme.id,)),
+        )
+        also = '' if with_plugins is Outcome.PASS else ', and with a default theme the plugins fail too'
+        return replace(
+            self, verdict=Verdict.CULPRIT, message=f'the theme {_label(theme)} makes the site fail{also}',
+            conflicts=((theme,),), fixes=((theme,),) if not also else (), certificate=claims, complete=not also,
+            suspects=(*self.suspects, theme),
+        )
+
+
+def active_theme(inventory: Inventory) -> Suspect:
+    """Return the active theme as a suspect."""
+    for part in inventory.components:
+        if part.kind is Kind.THEME and part.status == 'active':
+            return Suspect(part.id, Kind.THEME, part.name, part.version, 'theme', part.where)
+    return Suspect('theme', Kind.THEME, 'the active theme', layer='theme')
+
+
+def _sentence(conflicts: Sequence[Sequence[Suspect]]) -> str:
+    parts = [_conflict(conflict) for conflict in conflicts]
+    if len(parts) == 1:
+        return f'{parts[0]} make{"s" if len(conflicts[0]) == 1 else ""} the site fail' + (
+            '' if len(conflicts[0]) == 1 else ' when on together')
+    return f'the site fails for {len(parts)} separate reasons: {"; ".join(parts)}'
+
+
+def _conflict(conflict: Sequence[Suspect]) -> str:
+    if len(conflict) == 1:
+        return f'the {_kind(conflict[0])} {_label(conflict[0])}'
+    return f'the plugins {" and ".join(_label(one) for one in conflict)}'
+
+
+def _kind(suspect: Suspect) -> str:
+    return 'plugin' if suspect.kind in (Kind.PLUGIN, Kind.NETWORK_PLUGIN) else suspect.kind.value
+
+
+def _label(suspect: Suspect) -> str:
+    version = f' {suspect.version}' if suspect.version else ''
+    return f'{suspect.name or suspect.id}{version} ({suspect.id})' if suspect.name else f'{suspect.id}{version}'
+
+
+def confidence(findings: Findings) -> float:
+    """Return how sure the names are: 1.0 when certified and complete, less when something was left open.
+
+    Direct probes of a steady failure prove a conflict; what remains is that a fault of 30 % or more passed the
+    baseline for steady, which four failures in a row leave at most at 1 %.
+    """
+    if findings.verdict is not Verdict.CULPRIT or not findings.conflicts:
+        return 0.0
+    observed = [claim.observed for claim in findings.certificate]
+    share = sum(observed) / len(observed) if observed else 0.0
+    return round(0.99 * share * (1.0 if findings.complete else 0.9), 4)
+
+
+def probe_counts(findings: Findings) -> dict[str, float]:
+    """Count probes by role, and their own time in seconds."""
+    records = findings.trial.records
+    counts = {f'probes_{role.value}': float(sum(one.role is role for one in records)) for role in Role}
+    return {'probes': float(len(records)), 'probe_seconds': round(findings.trial.seconds, 4), **counts}

@@ -1,0 +1,220 @@
+"""The seams of wpaudit: what commands need from the outside world, as protocols.
+
+An adapter implements one of these and imports nothing above ``ports``. The contract of each
+protocol is tested once in ``tests/contract`` against every adapter and every fake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from wpaudit.domain import Answer
+from wpaudit.domain import Evidence
+from wpaudit.domain import Gap
+from wpaudit.domain import Inventory
+from wpaudit.domain import Mark
+from wpaudit.domain import Mode
+from wpaudit.domain import Outcome
+from wpaudit.domain import ProbeRecord
+from wpaudit.domain import Request
+from wpaudit.domain import Restoration
+from wpaudit.domain import Stage
+from wpaudit.domain import Suspect
+
+# -- shells -------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class CommandResult:
+    """How a command on the host ended. ``status`` is its exit status, 128 + n for signal n."""
+
+    argv: tuple[str, ...]
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Process(Protocol):
+    """A running command with open stdin; both its output streams are drained in the background."""
+
+    def send(self, data: bytes) -> None:
+        """Write all of ``data`` to its stdin. Raises ConnectionLost when it is gone."""
+
+    def receive(self, *, timeout: float) -> bytes:
+        """Return the next line of stdout with its newline; ``b''`` at end of file.
+
+        A line longer than the shell's limit raises ConnectionLost, no line within ``timeout`` seconds
+        CommandTimeout (the process is left running).
+        """
+
+    def close_stdin(self) -> None:
+        """Send end of file."""
+
+    def wait(self, *, timeout: float) -> int:
+        """Return the exit status; CommandTimeout when still running after ``timeout`` seconds."""
+
+    def stderr_tail(self) -> bytes:
+        """Return the last bytes it wrote to stderr, at most 64 KiB."""
+
+    def end(self) -> None:
+        """Close stdin, give the process a moment to leave, then kill it on the host too. Idempotent."""
+
+
+class Shell(Protocol):
+    """A way to run commands on the site's host.
+
+    Quoting happens inside and nowhere else: callers pass ``argv``. A non-zero exit is a result,
+    a broken transport is a ShellError.
+    """
+
+    label: str  # what a person calls it: "deploy@shop.example:22", "this machine"
+
+    def run(self, argv: Sequence[str], *, timeout: float, stdin: bytes = b'') -> CommandResult:
+        """Run to the end; CommandTimeout after ``timeout`` seconds, with the remote process ended too."""
+
+    def start(self, argv: Sequence[str]) -> Process:
+        """Start a command and keep talking to it."""
+
+    def close(self) -> None:
+        """Close the connection. Idempotent."""
+
+
+# -- probes -------------------------------------------------------------------------------------
+
+class Fetcher(Protocol):
+    """Sends one request and returns what came back; never raises for what a site does."""
+
+    def fetch(self, request: Request, *, timeout: float) -> Answer:
+        """Fetch ``request``. Safe to call from several threads at once."""
+
+    def close(self) -> None:
+        """Drop kept connections."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one probe saw. ``answers`` and ``marks`` have one entry a request, in order."""
+
+    outcome: Outcome
+    status: int
+    seconds: float
+    evidence: str = ''
+    answers: tuple[Answer, ...] = ()
+    marks: tuple[Mark | None, ...] = ()
+
+
+class Prober(Protocol):
+    """Makes one probe: sends its requests and says what they mean."""
+
+    def observe(self, step: Step | None) -> Observation:
+        """Probe the site as ``step`` has it; None probes as an ordinary visitor. Thread-safe."""
+
+    def settle(self, failing: Sequence[Observation]) -> None:
+        """From now on only answers that look like these count as FAIL (the fingerprint)."""
+
+
+# -- layers -------------------------------------------------------------------------------------
+
+class Step(Protocol):
+    """The site while an exact set of suspects is off, as one probe needs it."""
+
+    def prepare(self, request: Request) -> Request:
+        """Return ``request`` with what makes the host treat it as part of this probe."""
+
+    def mark(self, request: Request, answer: Answer) -> Mark | None:
+        """Return what the host noted about a prepared request; None when this layer leaves no marks."""
+
+
+class Switcher(Protocol):
+    """Suspects that can be switched now: a layer after its harness is in place."""
+
+    mode: Mode
+    parallel: bool  # may several ``switched`` be open at once?
+
+    def switched(self, off: frozenset[str], *, theme: bool = False) -> AbstractContextManager[Step]:
+        """Hold exactly the suspects ``off`` off while the context is open.
+
+        ``theme`` also replaces the active theme by a default one. Raises NotRestored when the host's
+        state is not what this run left there.
+        """
+
+    def restoration(self) -> Restoration:
+        """Return how the site was left; meaningful after the layer's context was closed."""
+
+
+class Site(Protocol):
+    """One WordPress installation: reads it and switches its plugins."""
+
+    def inventory(self) -> Inventory:
+        """List everything. Changes nothing."""
+
+    def suspects(self) -> tuple[Suspect, ...]:
+        """List what this site can switch, in load order."""
+
+    def evidence(self) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
+        """Read bounded log tails and file times that speak against some suspects."""
+
+    def log_in(self, login: str) -> None:
+        """Let every later prepared request be that user's; raises UsageError when there is no such user."""
+
+    def switching(self, mode: Mode) -> AbstractContextManager[Switcher]:
+        """Take the snapshot, write the journal, put the harness in place; undo and verify at exit.
+
+        Raises ModeUnavailable, with nothing changed, when this host cannot switch that way.
+        """
+
+    def recover(self) -> Restoration | None:
+        """Put back what an interrupted run left; None when there is nothing to put back."""
+
+
+class Layer(Protocol):
+    """A kind of suspect other than plugins: a firewall, with its own list and its own switch."""
+
+    name: str
+
+    def listing(self) -> tuple[tuple[Suspect, ...], tuple[Gap, ...]]:
+        """List the rules and what could not be read; nothing at all when the firewall is absent."""
+
+    def switching(self, mode: Mode) -> AbstractContextManager[Switcher]:
+        """As ``Site.switching``, for this layer's suspects."""
+
+
+class Journal(Protocol):
+    """The durable record on this machine from which anyone can restore a site."""
+
+    def opened(self, entry: Mapping[str, object]) -> None:
+        """Write ``entry`` and fsync it, before the first change to the host."""
+
+    def closed(self) -> None:
+        """Forget the entry: the host was read back and is as it was."""
+
+
+# -- talk ---------------------------------------------------------------------------------------
+
+class Listener(Protocol):
+    """Progress, told as it happens. Every method may be called from any thread and must not raise."""
+
+    def stage(self, stage: Stage, detail: str = '') -> None:
+        """A new stage begins."""
+
+    def probe(self, record: ProbeRecord, *, left: int) -> None:
+        """A probe was made; about ``left`` more are expected."""
+
+    def note(self, message: str) -> None:
+        """Something a person should know; one sentence."""
+
+
+class Silence:
+    """The listener that says nothing."""
+
+    def stage(self, stage: Stage, detail: str = '') -> None:
+        """Say nothing."""
+
+    def probe(self, record: ProbeRecord, *, left: int) -> None:
+        """Say nothing."""
+
+    def note(self, message: str) -> None:
+        """Say nothing."""

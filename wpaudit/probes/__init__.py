@@ -1,0 +1,1 @@
+"""Probes: ask a site something over HTTP and judge the answer."""

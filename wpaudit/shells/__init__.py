@@ -1,0 +1,57 @@
+"""Ways to run a command on a site's host, one per scheme of a TARGET.
+
+Nothing heavy is imported before a shell is opened: start-up time is the user's time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from wpaudit.errors import CannotStart
+from wpaudit.ports import Shell
+from wpaudit.shells.target import Target
+
+
+@dataclass(frozen=True)
+class ShellOptions:
+    """How to connect, where the SSH configuration is not to be followed."""
+
+    identity: Path | None = None
+    ssh_config: Path | None = None
+    known_hosts: Path | None = None
+    accept_new_host_key: bool = False
+    proxyjump: str | None = None
+
+
+def open_shell(target: Target, options: ShellOptions = ShellOptions()) -> Shell:
+    """Open a shell on ``target``'s host; a ShellError says in a sentence why that failed."""
+    opener = SHELLS.get(target.scheme)
+    if opener is None:
+        raise CannotStart(
+            f'The scheme "{target.scheme}" is not supported yet; supported are {" and ".join(SHELLS)}.',
+            hint='Run wpaudit with "local:" inside the container, or reach it over SSH.',
+        )
+    return opener(target, options)
+
+
+def _ssh(target: Target, options: ShellOptions) -> Shell:
+    from wpaudit.shells.ssh import SshShell
+
+    return SshShell.connect(
+        target, identity=options.identity, ssh_config=options.ssh_config, known_hosts=options.known_hosts,
+        accept_new_host_key=options.accept_new_host_key, proxyjump=options.proxyjump,
+    )
+
+
+def _local(target: Target, options: ShellOptions) -> Shell:
+    from wpaudit.shells.local import LocalShell
+
+    return LocalShell()
+
+
+SHELLS: dict[str, Callable[[Target, ShellOptions], Shell]] = {
+    'ssh': _ssh,
+    'local': _local,
+}

@@ -1,0 +1,51 @@
+"""Signals as exceptions, and a shield for the one piece of work that must not be cut short.
+
+Imports nothing of wpaudit but ``errors``: restoring happens in adapters, the edge installs the handlers.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from wpaudit.errors import Interrupted
+
+ENDING = tuple(getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, name))
+
+
+def _raise(number: int, _frame: FrameType | None) -> None:
+    raise Interrupted(number)
+
+
+@contextmanager
+def raised_as_exceptions() -> Iterator[None]:
+    """Turn SIGINT, SIGTERM and SIGHUP into ``Interrupted`` in the main thread, so that ``finally`` runs."""
+    before = {number: signal.signal(number, _raise) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def shielded() -> Iterator[None]:
+    """Hold ending signals back until the block is done, then let the first one through.
+
+    A second Ctrl-C is what an impatient person types while the site is being put back.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    before = {number: signal.signal(number, lambda got, _frame: arrived.append(got)) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if arrived:
+        raise Interrupted(arrived[0])

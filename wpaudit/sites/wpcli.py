@@ -1,0 +1,270 @@
+"""A WordPress site through WP-CLI on any shell: the agent reads it, and switches its plugins."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import socket
+import statistics
+import time
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from contextlib import suppress
+from typing import Any
+
+from packaging.version import InvalidVersion
+from packaging.version import Version
+
+from wpaudit.domain import Check
+from wpaudit.domain import Component
+from wpaudit.domain import Evidence
+from wpaudit.domain import Gap
+from wpaudit.domain import Inventory
+from wpaudit.domain import Kind
+from wpaudit.domain import Mode
+from wpaudit.domain import Restoration
+from wpaudit.domain import SiteFacts
+from wpaudit.domain import Suspect
+from wpaudit.ports import Journal
+from wpaudit.ports import Shell
+from wpaudit.sites.agent import Agent
+from wpaudit.sites.agent import busy
+from wpaudit.sites.agent import encoded
+from wpaudit.sites.agent import raw_text
+from wpaudit.sites.agent import text
+from wpaudit.sites.agent import unfinished
+from wpaudit.sites.launch import LaunchOptions
+from wpaudit.sites.switching import PluginSwitcher
+from wpaudit.sites.switching import Setting
+from wpaudit.sites.switching import restoration
+from wpaudit.sites.switching import switched_site
+
+LOG_WEIGHT = 50.0      # a log line that names a plugin's file in a failure
+RECENT_WEIGHT = 4.0    # files changed within the last days, when most others were not
+RECENT_SECONDS = 3 * 86400
+LOGIN_SECONDS = 3600
+
+
+class WpCliSite:
+    """One site. Starts one agent at first use and keeps it."""
+
+    def __init__(
+        self, connect: Callable[[], Shell], options: LaunchOptions, *, journal: Journal,
+        seconds: float = 900, logs: Sequence[str] = (),
+    ) -> None:
+        """``seconds`` is how long a run may last; the harness expires a little later by itself."""
+        self._connect = connect
+        self._options = options
+        self._journal = journal
+        self._seconds = seconds
+        self._logs = tuple(logs)
+        self._shell: Shell | None = None
+        self._agent: Agent | None = None
+        self._read: dict[str, Any] = {}
+        self._cookies: tuple[tuple[str, str], ...] = ()
+        self._starts = 0
+        self._retired_trips = 0
+        self._digest = ''
+
+    # -- the agent ------------------------------------------------------------------------------
+
+    def _start(self) -> Agent:
+        self._shell = self._connect()
+        self._starts += 1
+        self._agent = Agent(self._shell, self._options)
+        return self._agent
+
+    @property
+    def agent(self) -> Agent:
+        """The running agent; started at first use."""
+        return self._agent or self._start()
+
+    def _again(self) -> Agent:
+        self.close()
+        return self._start()
+
+    def close(self) -> None:
+        """End the agent and the connection. Idempotent."""
+        if self._agent:
+            self._retired_trips += self._agent.round_trips
+            self._agent.close()
+            self._agent = None
+        if self._shell:
+            self._shell.close()
+            self._shell = None
+
+    def costs(self) -> Mapping[str, float]:
+        """Count what users wait for."""
+        trips = self._retired_trips + (self._agent.round_trips if self._agent else 0)
+        return {'wp_cli_starts': self._starts, 'round_trips': trips}
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def _everything(self) -> dict[str, Any]:
+        if not self._read:
+            self._read = self.agent.ask('inventory')
+        return self._read
+
+    def inventory(self) -> Inventory:
+        """List plugins, must-use plugins, drop-ins and themes."""
+        read = self._everything()
+        facts = _facts(read['facts'])
+        components = tuple(_component(row, facts) for row in read['components'])
+        return Inventory(facts, components)
+
+    def must_be_free(self) -> None:
+        """Raise SiteBusy or Unfinished when another run holds this site."""
+        run = self._everything()['run']
+        if run:
+            raise busy(run) if run['state'] == 'busy' else unfinished(run)
+
+    def suspects(self) -> tuple[Suspect, ...]:
+        """List the plugins that WordPress includes, in its order."""
+        inventory = self.inventory()
+        known = {
+            part.id: part for part in inventory.components
+            if part.kind in (Kind.PLUGIN, Kind.NETWORK_PLUGIN) and part.status in ('active', 'network')
+        }
+        order = [raw_text(file) for file in self._everything()['order']]
+        return tuple(_suspect(known[file], known) for file in order if file in known)
+
+    def evidence(self) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
+        """Read the logs' tails on the host and the files' ages."""
+        answer = self.agent.ask('evidence', logs=[encoded(path) for path in self._logs])
+        suspects = self.suspects()
+        found = [*_from_logs(answer['found'], suspects), *_from_ages(self.inventory(), suspects)]
+        gaps = tuple(Gap(text(path), 'cannot be read by this login') for path in answer['unreadable'])
+        return tuple(found), gaps
+
+    def abilities(self) -> tuple[Check, ...]:
+        """Say what could be done on this host; nothing is tried out."""
+        found = self.agent.ask('abilities')
+        launched = self.agent.launched
+        journal = text(found['journal'])
+        return (
+            Check('WP-CLI', True, f'{" ".join(launched.wp)} as {launched.user}'),
+            Check('journal', bool(journal), f'{journal}, {int(found["free"]) >> 20} MiB free' if journal else
+                  'neither wp-content nor the home directory can be written', '' if journal else
+                  'run as the owner of the site (--run-as)'),
+            Check('isolated mode', bool(found['isolated']) and bool(journal), text(found['must_use']) + (
+                '' if found['isolated'] else ' cannot be written'), '' if found['isolated'] else
+                'allow this login to write there, or use --mode live'),
+            Check('live mode', bool(journal), '' if journal else 'needs a place for the journal'),
+            Check('object cache', None, 'persistent; probes keep their writes to themselves' if found['object_cache']
+                  else 'none'),
+            Check('default theme', None, text(found['theme']) or 'none installed: the theme cannot be a suspect'),
+        )
+
+    # -- switching ------------------------------------------------------------------------------
+
+    def log_in(self, login: str) -> None:
+        """Make cookies of a session that lives in the must-use plugin only."""
+        answer = self.agent.ask('login', user=login, lifetime=LOGIN_SECONDS)
+        self._cookies = tuple((str(name), str(value)) for name, value in answer['cookies'].items())
+
+    def switching(self, mode: Mode) -> AbstractContextManager[PluginSwitcher]:
+        """See ``switching.switched_site``."""
+        agent = self.agent
+        shell = self._shell
+        if shell is None:  # the agent property has just opened it
+            shell = self._shell = self._connect()
+        setting = Setting(
+            mode=mode, suspects=tuple(suspect.id for suspect in self.suspects()), cookies=self._cookies,
+            seconds=self._seconds + 300, by=_signature(), path=agent.launched.path,
+        )
+        return switched_site(agent, shell, self._journal, setting, again=self._again)
+
+    def recover(self) -> Restoration | None:
+        """Finish an interrupted run."""
+        done = self.agent.ask('recover', seconds=60)
+        self._digest = str(done.get('digest', ''))
+        return restoration(done) if done['found'] else None
+
+    def digest(self) -> str:
+        """Return the digest of the rows and must-use files, as a run's snapshot has it."""
+        return self._digest
+
+
+def _signature() -> str:
+    with suppress(OSError, KeyError):
+        return f'{getpass.getuser()}@{socket.gethostname()}'
+    return socket.gethostname()
+
+
+# -- what the agent says, as data -----------------------------------------------------------------
+
+def _facts(read: Mapping[str, Any]) -> SiteFacts:
+    return SiteFacts(
+        wordpress=text(read['wordpress']), php=text(read['php']), server='', multisite=bool(read['multisite']),
+        url=text(read['url']), path=text(read['path']), user=text(read['user']), database=text(read['database']),
+        object_cache=bool(read['object_cache']),
+    )
+
+
+def _component(row: Mapping[str, Any], facts: SiteFacts) -> Component:
+    requires = tuple(slug.strip() for slug in text(row['plugins']).split(',') if slug.strip())
+    return Component(
+        id=raw_text(row['id']), kind=Kind(row['kind']), status=str(row['status']), name=text(row['name']),
+        version=text(row['version']), requires_wordpress=text(row['wp']), requires_php=text(row['php']),
+        requires_plugins=requires, update=text(row['update']), where=raw_text(row['where']),
+        modified=int(row['modified']),
+        problems=_problems(text(row['wp']), text(row['php']), facts),
+    )
+
+
+def _problems(wordpress: str, php: str, facts: SiteFacts) -> tuple[str, ...]:
+    asked = (('WordPress', wordpress, facts.wordpress), ('PHP', php, facts.php))
+    return tuple(
+        f'asks for {what} {wanted}, the site has {got}' for what, wanted, got in asked if wanted and older(got, wanted)
+    )
+
+
+def older(version: str, wanted: str) -> bool:
+    """Whether ``version`` is older than ``wanted``; False when either cannot be read."""
+    try:
+        return Version(_plain(version)) < Version(_plain(wanted))
+    except InvalidVersion:
+        return False
+
+
+def _plain(version: str) -> str:
+    found = re.match(r'\d+(?:\.\d+)*', version.strip())
+    return found.group() if found else version
+
+
+def slug_of(file: str) -> str:
+    """Return the slug WordPress derives from a plugin's file (``WP_Plugin_Dependencies::convert_to_slug``)."""
+    return file.split('/', 1)[0] if '/' in file else file.removesuffix('.php')
+
+
+def _suspect(part: Component, known: Mapping[str, Component]) -> Suspect:
+    wanted = set(part.requires_plugins)
+    requires = tuple(file for file in known if slug_of(file) in wanted and file != part.id)
+    return Suspect(part.id, part.kind, part.name, part.version, 'plugins', part.where, requires)
+
+
+def _from_logs(found: Sequence[Mapping[str, Any]], suspects: Sequence[Suspect]) -> list[Evidence]:
+    evidence = []
+    for hit in found:
+        slug = raw_text(hit['slug'])
+        named = tuple(suspect.id for suspect in suspects if suspect.id.split('/', 1)[0] == slug)
+        if named:
+            reason = f'{int(hit["count"])} failing line(s), the last: {text(hit["line"])}'
+            evidence.append(Evidence(text(hit['log']), reason, named, LOG_WEIGHT))
+    return evidence
+
+
+def _from_ages(inventory: Inventory, suspects: Sequence[Suspect]) -> list[Evidence]:
+    ages = {part.id: part.modified for part in inventory.components if part.modified}
+    mine = {suspect.id: ages[suspect.id] for suspect in suspects if suspect.id in ages}
+    if len(mine) < 4:  # noqa: PLR2004 - among so few, an age says nothing
+        return []
+    recent = tuple(
+        file for file, modified in mine.items()
+        if time.time() - modified < RECENT_SECONDS and modified > statistics.median(mine.values()) + 3600
+    )
+    if not recent or len(recent) > len(mine) / 4:
+        return []
+    return [Evidence('file times', 'changed within the last three days, unlike most others', recent, RECENT_WEIGHT)]
