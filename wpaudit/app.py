@@ -147,13 +147,26 @@ def opened(
         site.close()
 
 
-def _fetcher(asked: Asked) -> Fetcher:
-    from wpaudit.probes.http import HttpFetcher
+@contextmanager
+def _fetching(asked: Asked) -> Iterator[Callable[[], Fetcher]]:
+    """Hold a fetcher that is made at its first use: loading requests takes as long as starting Python."""
+    made: list[Fetcher] = []
 
-    return HttpFetcher(resolve=dict(asked.resolve), verify=asked.verify)
+    def fetcher() -> Fetcher:
+        if not made:
+            from wpaudit.probes.http import HttpFetcher
+
+            made.append(HttpFetcher(resolve=dict(asked.resolve), verify=asked.verify))
+        return made[0]
+
+    try:
+        yield fetcher
+    finally:
+        for one in made:
+            one.close()
 
 
-def prober_for(asked: Asked, fetcher: Fetcher, url: str) -> Prober:
+def prober_for(asked: Asked, fetcher: Callable[[], Fetcher], url: str) -> Prober:
     """Return the prober for a site's base URL."""
     if asked.run:
         from wpaudit.probes.command import CommandProber
@@ -164,7 +177,7 @@ def prober_for(asked: Asked, fetcher: Fetcher, url: str) -> Prober:
     requests = [
         Request(probe_url(url, probe), headers=asked.headers, cookies=asked.cookies) for probe in asked.probes
     ]
-    return HttpProber(fetcher, requests, asked.expectation, timeout=asked.timeout)
+    return HttpProber(fetcher(), requests, asked.expectation, timeout=asked.timeout)
 
 
 # -- the verbs ------------------------------------------------------------------------------------
@@ -178,22 +191,24 @@ def run_bisect(
     started = rfc3339()
     place = located(remote)
     journal = FileJournal(str(place.target) + place.launch.path)
-    fetcher = _fetcher(asked)
-    try:
-        with opened(place, journal, seconds=options.max_time, logs=logs) as (site, connection):
-            findings = bisect(
-                site, lambda url: prober_for(asked, fetcher, url), replace(options, url=place.url), listener,
-            )
-            costs = {**probe_counts(findings), **site.costs(), 'connect_seconds': round(connection.seconds, 4)}
-    finally:
-        fetcher.close()
+    journal.must_be_writable()
+    with _fetching(asked) as fetcher, opened(place, journal, seconds=options.max_time, logs=logs) as (site, connection):
+        findings = bisect(
+            site, lambda url: prober_for(asked, fetcher, url), replace(options, url=place.url), listener,
+        )
+        costs = {**probe_counts(findings), **site.costs(), 'connect_seconds': round(connection.seconds, 4)}
     report = replace(
         _report(findings, place), started=started, finished=rfc3339(),
         costs={**costs, 'total_seconds': round(time.monotonic() - clock, 4)},
     )
-    if keep_record is None:
-        return report
-    return replace(report, record=str(journal.record(keep_record(report))))
+    return report if keep_record is None else _kept(report, journal, keep_record)
+
+
+def _kept(report: Report, journal: FileJournal, text_of: Callable[[Report], str]) -> Report:
+    try:
+        return replace(report, record=str(journal.record(text_of(report))))
+    except OSError as error:
+        return replace(report, gaps=(*report.gaps, Gap('record of this run', f'cannot be kept: {error.strerror}')))
 
 
 def _report(findings: Findings, place: Place) -> Report:
@@ -210,7 +225,8 @@ def _report(findings: Findings, place: Place) -> Report:
         message=findings.message, site=replace(facts, server=server), mode=findings.mode,
         mode_reason=findings.mode_reason, conflicts=findings.conflicts, fixes=findings.fixes,
         confidence=confidence(findings), certificate=findings.certificate, probes=tuple(findings.trial.records),
-        suspects=findings.suspects, evidence=findings.evidence, gaps=gaps, restore=findings.restoration,
+        suspects=findings.suspects, evidence=findings.evidence, learned=findings.learned, gaps=gaps,
+        restore=findings.restoration,
         advice=(*advice, *_more_advice(findings)),
     )
 
@@ -219,6 +235,7 @@ def _more_advice(findings: Findings) -> tuple[str, ...]:
     lines = [line for line in (findings.note, findings.hint) if line]
     if findings.suspicion and findings.verdict is Verdict.INCONCLUSIVE:
         lines.append(f'the cause is among: {", ".join(findings.suspicion)}')
+    lines += [f'{one} needs {" and ".join(needs)}, without saying so' for one, needs in findings.learned.items()]
     if findings.verdict is Verdict.NOT_A_SUSPECT:
         apart = [part.id for part in findings.inventory.components if part.kind in (Kind.MUST_USE, Kind.DROPIN)]
         if apart:
@@ -241,14 +258,11 @@ def run_list(remote: Remote) -> tuple[Inventory, tuple[Suspect, ...]]:
 def run_doctor(remote: Remote, asked: Asked) -> tuple[Check, ...]:
     """Run ``wpaudit doctor``."""
     place = located(remote)
-    fetcher = _fetcher(asked)
-    try:
-        with opened(place, FileJournal(str(place.target) + place.launch.path)) as (site, _connection):
-            return doctor(
-                place.label, site, lambda url: fetcher.fetch(Request(place.url or url), timeout=asked.timeout),
-            )
-    finally:
-        fetcher.close()
+    journal = FileJournal(str(place.target) + place.launch.path)
+    with _fetching(asked) as fetcher, opened(place, journal) as (site, _connection):
+        return doctor(
+            place.label, site, lambda url: fetcher().fetch(Request(place.url or url), timeout=asked.timeout),
+        )
 
 
 def run_restore(remote: Remote) -> Restoration | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from wpaudit.edge import say
 from wpaudit.errors import UsageError
 from wpaudit.probes.judge import Expectation
 from wpaudit.probes.judge import parse_fail_on
+from wpaudit.probes.judge import parse_statuses
 from wpaudit.probes.parsing import parse_cookie
 from wpaudit.probes.parsing import parse_header
 from wpaudit.probes.parsing import parse_resolve
@@ -34,7 +38,19 @@ KINDS: dict[str, frozenset[Kind]] = {
 
 Command = Callable[..., None]
 WRITABLE = click.Path(dir_okay=False, path_type=Path)
+A_WEEK = 7 * 86400
 EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds. ``nan`` lies within every range, so it is refused here."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read one."""
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f'{value!r} is not a number of seconds.', param, ctx)
+        return seconds
 
 
 def remote_options(command: Command) -> Command:
@@ -86,13 +102,42 @@ def _colour(output: Path | None) -> bool:
 
 
 def _emit(text: str, output: Path | None) -> None:
-    if output is None:
-        click.echo(text, nl=not text.endswith('\n'))
-        return
+    """Print a result, or write it; what cannot be written is printed rather than lost."""
+    if output is not None:
+        try:
+            _write(output, text if text.endswith('\n') else f'{text}\n')
+            return
+        except OSError as error:
+            say(f'{output} cannot be written ({error.strerror}), so the result is printed')
+    click.echo(text, nl=not text.endswith('\n'))
+
+
+def _write(output: Path, text: str) -> None:
+    output.write_text(text, encoding='utf-8', errors='backslashreplace')
+
+
+def _check_writable(output: Path) -> None:
+    """Raise UsageError now rather than after the run. A file that exists keeps what it has."""
     try:
-        output.write_text(text if text.endswith('\n') else f'{text}\n', encoding='utf-8', errors='backslashreplace')
+        there = output.exists()
+        if there and not output.is_file():
+            return  # a pipe or a device; opening it may have a meaning
+        with output.open('ab'):
+            pass
+        if not there:
+            output.unlink()
     except OSError as error:
-        raise UsageError(f'{output} cannot be written: {error.strerror}') from error
+        raise UsageError(f'{output} cannot be written: {error.strerror}', hint='name another --output') from error
+
+
+@contextmanager
+def _guarded(command: str, values: dict[str, Any]) -> Iterator[None]:
+    """Run one verb; an error of it ends in a sentence, and as JSON where that was asked for."""
+    output, style = values['output'], values.get('style', '')
+    with guarded(_error_report(command, _remote(values), output) if style == 'json' else None):
+        if output is not None:
+            _check_writable(output)
+        yield
 
 
 # -- bisect ---------------------------------------------------------------------------------------
@@ -114,11 +159,11 @@ Examples:
 @click.option('--resolve', 'resolve', multiple=True, metavar='HOST:ADDRESS', help='Connect to ADDRESS for HOST.')
 @click.option('--ca-file', type=EXISTING, help='Trust these certificates for the probes.')
 @click.option('--insecure', is_flag=True, help='Do not check the TLS certificate of the site.')
-@click.option('--timeout', type=click.FloatRange(1, 600), default=30, show_default=True, help='Seconds.')
+@click.option('--timeout', type=Seconds(1, 600), default=30, show_default=True, help='Seconds.')
 @click.option('--fail-on', default='', metavar='CODES', help='E.g. 502,5xx,truncated,reset,timeout.')
 @click.option('--expect-status', default='', metavar='CODES', help='Any other status is the failure.')
 @click.option('--expect-text', default=None, metavar='TEXT', help='A page without TEXT is the failure.')
-@click.option('--run', default='', metavar='CMD', help='Judge by a command: 0 good, 1-127 bad, 125 neither.')
+@click.option('--run', default='', metavar='CMD', help='Judge by a command: 0 good, 1-124 bad, 125 neither.')
 @click.option('--mode', type=click.Choice(['auto', 'isolated', 'live']), default='auto', show_default=True,
               help="Switch for the probes' own requests only, or for everybody.")
 @click.option('--suspects', type=click.Choice(sorted(KINDS)), default='plugins', show_default=True)
@@ -127,17 +172,18 @@ Examples:
 @click.option('--log', 'logs', multiple=True, metavar='FILE', help='Log on the host to read; repeatable.')
 @click.option('--parallel', type=click.IntRange(1, 32), default=2, show_default=True, help='Probes at once.')
 @click.option('--max-probes', type=click.IntRange(1), default=500, show_default=True)
-@click.option('--max-time', type=click.FloatRange(1), default=900, show_default=True, help='Seconds.')
+@click.option('--max-time', type=Seconds(1, A_WEEK), default=900, show_default=True, help='Seconds.')
 @click.option('--dry-run', is_flag=True, help='Look and plan; switch nothing.')
 @click.option('--yes', is_flag=True, help='Go live without asking when isolated does not work.')
 def bisect(**values: Any) -> None:
     """Find which plugins make the site fail, prove it by direct probes, put everything back."""
-    remote, style, output = _remote(values), values['style'], values['output']
-    with guarded(_error_report(remote, style, output)):
+    style, output = values['style'], values['output']
+    with _guarded('bisect', values):
         asked = _asked(values)
         with report.progress(quiet=values['quiet'], verbose=values['verbose']) as listener:
             result = app.run_bisect(
-                remote, asked, _options(values), listener, logs=values['logs'], keep_record=report.json_text,
+                _remote(values), asked, _options(values, listener), listener, logs=values['logs'],
+                keep_record=report.json_text,
             )
         _emit(report.FORMATS[style](result, verbose=values['verbose'], colour=_colour(output)), output)
         sys.exit(result.exit_code)
@@ -148,8 +194,7 @@ def _asked(values: dict[str, Any]) -> app.Asked:
     if values['fail_on']:
         fields['fail_on'] = parse_fail_on(values['fail_on'])
     if values['expect_status']:
-        codes = parse_fail_on(values['expect_status'])
-        fields['expect_status'] = frozenset(code for code in codes if isinstance(code, int))
+        fields['expect_status'] = parse_statuses(values['expect_status'])
     return app.Asked(
         probes=values['probes'] or ('/',), timeout=values['timeout'], run=values['run'],
         expectation=Expectation(**fields),
@@ -160,36 +205,37 @@ def _asked(values: dict[str, Any]) -> app.Asked:
     )
 
 
-def _options(values: dict[str, Any]) -> Options:
+def _options(values: dict[str, Any], talk: report.Talk) -> Options:
     return Options(
         mode=None if values['mode'] == 'auto' else Mode(values['mode']), keep=values['keep'], only=values['only'],
         kinds=KINDS[values['suspects']], as_user=values['as_user'], parallel=values['parallel'],
         max_probes=values['max_probes'], max_time=values['max_time'], dry_run=values['dry_run'],
-        may_go_live=_consent(yes=values['yes']),
+        may_go_live=_consent(talk, yes=values['yes']),
     )
 
 
-def _consent(*, yes: bool) -> Callable[[str], bool]:
+def _consent(talk: report.Talk, *, yes: bool) -> Callable[[str], bool]:
     """Switching for everybody needs a yes: given in advance, or by a person at a terminal."""
     def ask(reason: str) -> bool:
         if yes:
             return True
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             return False
-        say(f'isolated switching does not work here: {reason}')
-        return click.confirm('Switch plugins for all visitors, for the time of the search?', err=True)
+        with talk.paused():
+            say(f'isolated switching does not work here: {reason}')
+            try:
+                return click.confirm('Switch plugins for all visitors, for the time of the search?', err=True)
+            except click.Abort:  # end of file
+                return False
 
     return ask
 
 
-def _error_report(remote: app.Remote, style: str, output: Path | None) -> Callable[[str, str, int], None] | None:
-    if style != 'json':
-        return None
-
+def _error_report(command: str, remote: app.Remote, output: Path | None) -> Callable[[str, str, int], None]:
     def emit(message: str, hint: str, code: int) -> None:
         now = app.rfc3339()
         result = Report(
-            command='bisect', version=__version__, started=now, finished=now, target_host=remote.host,
+            command=command, version=__version__, started=now, finished=now, target_host=remote.host,
             target_path=remote.path, target_url=remote.url, outcome=Verdict.ERROR, exit_code=code, message=message,
             advice=(hint,) if hint else (),
         )
@@ -209,7 +255,7 @@ Examples:
 @format_option
 def list_(**values: Any) -> None:
     """List plugins, must-use plugins, drop-ins, themes and firewall rules, and what could not be read."""
-    with guarded():
+    with _guarded('list', values):
         inventory, rules = app.run_list(_remote(values))
         output = values['output']
         _emit(report.LIST_FORMATS[values['style']](inventory, rules, colour=_colour(output)), output)
@@ -223,7 +269,7 @@ Examples:
 @format_option
 def doctor(**values: Any) -> None:
     """Check that the host can be reached, read and switched. Changes nothing."""
-    with guarded():
+    with _guarded('doctor', values):
         checks = app.run_doctor(_remote(values), app.Asked())
         output = values['output']
         _emit(report.DOCTOR_FORMATS[values['style']](checks, colour=_colour(output)), output)
@@ -237,7 +283,7 @@ Examples:
 @remote_options
 def restore(**values: Any) -> None:
     """Put back what an interrupted run left, and verify it."""
-    with guarded():
+    with _guarded('restore', values):
         done = app.run_restore(_remote(values))
         if done is None:
             _emit('There is nothing to restore: no run is open on this site.', values['output'])

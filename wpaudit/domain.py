@@ -263,6 +263,7 @@ class Report:
     probes: tuple[ProbeRecord, ...] = ()
     suspects: tuple[Suspect, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    learned: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # undeclared dependencies that showed
     gaps: tuple[Gap, ...] = ()
     restore: Restoration | None = None
     advice: tuple[str, ...] = ()  # what to do next, exact commands among them

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextlib import suppress
-from pathlib import Path
 
 import click
 
@@ -50,20 +49,21 @@ def guarded(on_error: OnError | None = None) -> Iterator[None]:
         with suppress(OSError):  # the reader of our stdout has left; do not complain again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + 13)
-    except Exception as error:
-        path = _logged(error)
-        _leave(f'a bug in wpaudit: {type(error).__name__}: {error}', f'please report it with {path}', BUG, on_error)
+    except Exception as error:  # the edge: a bug must end in a sentence and a log too
+        hint = f'please report it with {_logged(error)}'
+        _leave(f'a bug in wpaudit: {type(error).__name__}: {error}', hint, BUG, on_error)
 
 
 def _leave(message: str, hint: str, code: int, on_error: OnError | None) -> None:
-    say(message, hint)
-    if on_error is not None:
-        on_error(message, hint, code)
+    with suppress(OSError):  # nobody reads; the exit code still says it
+        say(message, hint)
+        if on_error is not None:
+            on_error(message, hint, code)
     sys.exit(code)
 
 
-def _logged(error: BaseException) -> Path:
-    """Write versions and traceback, ready to paste; no arguments, since they may hold secrets."""
+def _logged(error: BaseException) -> str:
+    """Write versions and traceback, ready to paste; no arguments, since they may hold secrets. Says where."""
     path = state_directory() / 'logs' / f'{time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())}-{os.getpid()}.md'
     text = (
         f'# wpaudit {__version__}\n\n- Python {platform.python_version()} on {platform.platform()}\n\n'
@@ -73,4 +73,5 @@ def _logged(error: BaseException) -> Path:
         written(path, text)
     except OSError:
         click.echo(text, err=True)
-    return path
+        return 'what is printed above'
+    return str(path)

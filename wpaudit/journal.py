@@ -13,6 +13,7 @@ import re
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from wpaudit.errors import CannotStart
@@ -38,17 +39,33 @@ class FileJournal:
         digest = hashlib.sha256(target.encode('utf-8', 'surrogateescape')).hexdigest()[:8]
         self.path = self._directory / 'open' / f'{name}-{digest}.json'
 
+    def must_be_writable(self) -> None:
+        """Raise CannotStart when this machine cannot keep the journal: to be known before a host is touched."""
+        trial = self.path.with_suffix('.trial')
+        try:
+            written(trial, 'x')
+            trial.unlink()
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> CannotStart:
+        return CannotStart(
+            f'the journal {self.path} cannot be written: {error.strerror}',
+            hint='make room for it, or name another directory with XDG_STATE_HOME',
+        )
+
     def opened(self, entry: Mapping[str, object]) -> None:
         """Write the entry. Raises CannotStart when this machine cannot keep it; nothing is changed then."""
         record = {'target': self._target, 'opened': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()), **entry}
         try:
             written(self.path, json.dumps(record, indent=1))
         except OSError as error:
-            raise CannotStart(f'the journal {self.path} cannot be written: {error.strerror}') from error
+            raise self._unwritable(error) from error
 
     def closed(self) -> None:
-        """Forget the entry."""
-        self.path.unlink(missing_ok=True)
+        """Forget the entry. One that cannot be removed does no harm: `wpaudit restore` finds the site as it was."""
+        with suppress(OSError):
+            self.path.unlink()
 
     def entry(self) -> dict[str, object] | None:
         """Return the open entry, None when there is none."""

@@ -148,6 +148,9 @@ class Switcher(Protocol):
 class Site(Protocol):
     """One WordPress installation: reads it and switches its plugins."""
 
+    def connect(self) -> None:
+        """Open the connection, so that what follows can overlap with other work. Optional and idempotent."""
+
     def inventory(self) -> Inventory:
         """List everything. Changes nothing."""
 

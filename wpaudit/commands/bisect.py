@@ -73,8 +73,11 @@ def bisect(
     deadline = time.monotonic() + options.max_time
     inventory, trial, seen = _first_look(site, prober_for, options, listener, deadline)
     findings = Findings(inventory=inventory, trial=trial, dry_run=options.dry_run)
-    if seen and baseline.healthy(seen):
-        return replace(findings, verdict=Verdict.HEALTHY, message=HEALTHY)
+    try:
+        if seen and baseline.healthy(seen):
+            return replace(findings, verdict=Verdict.HEALTHY, message=HEALTHY)
+    except Inconclusive as error:
+        return findings.undecided(error)
     return _Run(site, trial, options, listener, findings).conduct()
 
 
@@ -84,25 +87,22 @@ def _first_look(
     """Start the agent and, when the URL is known before it answers, probe as a visitor meanwhile."""
     listener.stage(Stage.CONNECT)
     budget = Budget(options.max_probes, deadline)
+    site.connect()
     if not options.url:
         inventory = site.inventory()
         trial = Trial(prober_for(inventory.facts.url), listener, budget)
         return inventory, trial, [] if options.as_user else baseline.visits(trial)
-    trial = Trial(prober_for(options.url), listener, budget)
     if options.as_user:
-        return site.inventory(), trial, []
-    inventory, seen = together_pair(site.inventory, lambda: baseline.visits(trial))
-    return inventory, trial, seen
+        return site.inventory(), Trial(prober_for(options.url), listener, budget), []
+    found: list[Inventory] = []
+    looks: list[tuple[Trial, list[Observation]]] = []
 
+    def look() -> None:
+        trial = Trial(prober_for(options.url), listener, budget)
+        looks.append((trial, baseline.visits(trial)))
 
-def together_pair(
-    first: Callable[[], Inventory], second: Callable[[], list[Observation]],
-) -> tuple[Inventory, list[Observation]]:
-    """Do two different things at the same time; the first error is raised."""
-    found: dict[str, Inventory] = {}
-    seen: dict[str, list[Observation]] = {}
-    together([lambda: found.__setitem__('', first()), lambda: seen.__setitem__('', second())], parallel=2)
-    return found[''], seen['']
+    together([lambda: found.append(site.inventory()), look], parallel=2)
+    return found[0], *looks[0]
 
 
 @dataclass
@@ -119,6 +119,8 @@ class _Run:
         self.listener.stage(Stage.INSPECT)
         suspects = self.site.suspects()
         pinned = pins(suspects, self.options)
+        if suspects and _closure(suspects, pinned) >= {one.id for one in suspects}:
+            raise UsageError('everything is pinned: there is nothing to switch', hint='give fewer --keep')
         problem = _problem(suspects, pinned, {}, self.options.parallel)
         self.findings = replace(self.findings, suspects=tuple(one for one in suspects if one.id not in problem.pinned))
         if self.options.dry_run:
@@ -151,7 +153,10 @@ class _Run:
         switcher: Switcher | None = None
         try:
             with restored(self.site.switching(mode), self.listener) as switcher:
-                findings = self._search(switcher, suspects, pinned)
+                try:
+                    findings = self._search(switcher, suspects, pinned)
+                except Inconclusive as error:
+                    findings = self.findings.undecided(error)
         finally:
             if switcher is not None:
                 self._check(switcher.restoration())
@@ -171,8 +176,6 @@ class _Run:
     def _search(self, switcher: Switcher, suspects: Sequence[Suspect], pinned: frozenset[str]) -> Findings:
         self.listener.stage(Stage.BASELINE)
         everything = frozenset(one.id for one in suspects) - _closure(suspects, pinned)
-        if not everything:
-            raise UsageError('everything is pinned: there is nothing to switch', hint='give fewer --keep')
         base = baseline.proven(
             self.trial, switcher, everything, parallel=self.options.parallel, visited=not self.options.as_user,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import field
 from dataclasses import replace
 
 from wpaudit.commands.trial import Trial
@@ -20,6 +21,7 @@ from wpaudit.domain import Role
 from wpaudit.domain import Suspect
 from wpaudit.domain import Verdict
 from wpaudit.engine import Finding
+from wpaudit.errors import Inconclusive
 
 EXIT_CODES: Mapping[Verdict, int] = {
     Verdict.HEALTHY: 0,
@@ -46,7 +48,7 @@ class Findings:
     fixes: tuple[tuple[Suspect, ...], ...] = ()
     certificate: tuple[Claim, ...] = ()
     suspicion: tuple[str, ...] = ()
-    learned: Mapping[str, frozenset[str]] | None = None
+    learned: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     complete: bool = False
     evidence: tuple[Evidence, ...] = ()
     gaps: tuple[Gap, ...] = ()
@@ -58,6 +60,10 @@ class Findings:
     def exit_code(self) -> int:
         """The documented exit code; a dry run that could start is 0."""
         return 0 if self.dry_run else EXIT_CODES[self.verdict]
+
+    def undecided(self, error: Inconclusive) -> Findings:
+        """Return these findings as far as they got when ``error`` kept the question from being answered."""
+        return replace(self, verdict=Verdict.INCONCLUSIVE, message=error.message, hint=error.hint)
 
     def with_finding(
         self, finding: Finding, verdict: Verdict, message: str, suspicion: Sequence[str] = (), hint: str = '',
@@ -75,7 +81,8 @@ class Findings:
         return replace(
             self, verdict=verdict, message=text or 'the search ended without a certain answer', hint=hint,
             conflicts=conflicts, fixes=named(finding.fixes), certificate=finding.certificate,
-            suspicion=tuple(suspicion), learned=finding.learned, complete=finding.complete,
+            suspicion=tuple(suspicion), complete=finding.complete,
+            learned={one: tuple(sorted(needs)) for one, needs in finding.learned.items()},
         )
 
     def with_theme(self, plugins: frozenset[str], with_plugins: Outcome) -> Findings:

@@ -37,15 +37,29 @@ class Log:
         self._seen[mask] = (outcome, confirmed)
         steady = before in (None, outcome)
         self.unsteady = self.unsteady or not steady
-        self.refresh()
+        if before is None:
+            self._sort(mask)
+        else:
+            self.refresh()
         return steady
 
     def refresh(self) -> None:
         """Choose again what to infer from; to be called when the model has learned."""
-        usable = [(m, o, sure) for m, (o, sure) in self._seen.items() if self._model.closed(m)]
-        self._failing = [m for m, o, _ in usable if o is Outcome.FAIL]
-        self._passing = [m for m, o, sure in usable if o is Outcome.PASS and (sure or not self.unsteady)]
+        self._failing = []
+        self._passing = []
+        for mask in self._seen:
+            self._sort(mask)
+
+    def _sort(self, mask: int) -> None:
+        """Add one observation to what may be inferred from."""
         self._checked = False
+        outcome, sure = self._seen[mask]
+        if not self._model.closed(mask):
+            return
+        if outcome is Outcome.FAIL:
+            self._failing.append(mask)
+        elif outcome is Outcome.PASS and (sure or not self.unsteady):
+            self._passing.append(mask)
 
     def seen(self, mask: int, *, confirmed: bool = False) -> Outcome | None:
         """Return what was observed for exactly this set (``confirmed``: and repeated), or None."""

@@ -60,7 +60,8 @@ class Search:
         self._model = Model(problem)
         self._log = Log(self._model)
         for ids, outcome in known.items():
-            self._log.record(self._model.mask(ids) | self._model.base, outcome, confirmed=True)
+            # "Everything off" may come without what is pinned, which cannot be off.
+            self._log.record(self._model.mask(ids) or self._model.base, outcome, confirmed=True)
         self._desk = Desk(self._model, self._log, oracle)
         self._shrinker = Shrinker(self._model, self._log, self._desk, problem.parallel)
         self._repairer = Repairer(self._model, self._log, self._desk)
@@ -125,8 +126,7 @@ class Search:
 
     def _attempt(self) -> Finding:
         """Go from nothing to a complete finding, with all that the log holds for free."""
-        before, self._conflicts = self._proven(), []
-        self._conflicts = before
+        self._conflicts = self._proven()
         while True:
             offs, whole = ways_off(self._model, self._conflicts)
             failing = self._still_failing(offs)

@@ -127,6 +127,15 @@ def parse_fail_on(text: str) -> frozenset[int | str]:
     return frozenset(found)
 
 
+def parse_statuses(text: str) -> frozenset[int]:
+    """Read ``200,3xx``: what a good answer may have."""
+    found = parse_fail_on(text)
+    statuses = frozenset(code for code in found if isinstance(code, int))
+    if text.lstrip().startswith('+') or len(statuses) < len(found):
+        raise UsageError(f'{text!r} is not a list of status codes', hint='Write for example 200,301,3xx.')
+    return statuses
+
+
 def _codes(word: str) -> set[int | str]:
     if word == TRUNCATED or word in ERRORS:
         return {word}

@@ -48,6 +48,7 @@ def report(result: Report, *, verbose: bool = False, colour: bool = False) -> st
             {'source': one.source, 'reason': one.reason, 'suspects': one.suspects, 'weight': one.weight}
             for one in result.evidence
         ],
+        'learned': {one: sorted(needs) for one, needs in sorted(result.learned.items())},
         'gaps': _gaps(result.gaps), 'restore': _restoration(result.restore), 'advice': result.advice,
         'costs': dict(sorted(result.costs.items())), 'record': result.record, 'exit_code': result.exit_code,
     })

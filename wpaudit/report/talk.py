@@ -175,8 +175,8 @@ class LiveTalk:
             from rich.progress import TextColumn
             from rich.progress import TimeElapsedColumn
 
-            stream = _Forgiving(self._stream)
-            console = Console(file=cast(TextIO, stream), force_terminal=True, highlight=False, emoji=False, markup=False)
+            stream = cast(TextIO, _Forgiving(self._stream))
+            console = Console(file=stream, force_terminal=True, highlight=False, emoji=False, markup=False)
             self._progress = Progress(
                 SpinnerColumn(), TextColumn('{task.description}', markup=False),
                 TextColumn('{task.fields[counts]}', markup=False), TimeElapsedColumn(),

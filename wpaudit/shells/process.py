@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from wpaudit.errors import CommandTimeout
@@ -202,18 +203,13 @@ class RunningProcess:
         """Close stdin, give the process ten seconds to leave, then kill it on the host too. Idempotent."""
         if self._over:
             return
-        try:
+        with suppress(OSError):
             self._pipes.close_stdin()
-            gone = self._pipes.status(timeout=END_GRACE_SECONDS) is not None
-        except (ConnectionLost, OSError):
-            gone = self._has_ended()
-        self.stop(kill=not gone)
-
-    def _has_ended(self) -> bool:
         try:
-            return self._pipes.status(timeout=END_GRACE_SECONDS) is not None
+            gone = self._pipes.status(timeout=END_GRACE_SECONDS) is not None
         except ConnectionLost:
-            return True  # or out of reach; nothing to be killed either way
+            gone = True  # or out of reach: nothing can be killed either way
+        self.stop(kill=not gone)
 
     def stop(self, *, kill: bool) -> bool:
         """Free everything, killing the process first if asked to. False: it may still be running."""
@@ -233,7 +229,7 @@ class RunningProcess:
         return gone
 
     def collect(self, argv: tuple[str, ...], *, stdin: bytes, timeout: float, limit: float) -> CommandResult:
-        """Run to the end: ``stdin`` in, all output out, within ``limit`` seconds of ``timeout``."""
+        """Run to the end: ``stdin`` in, all output out. ``limit`` seconds of the caller's ``timeout`` are left."""
         ended = False
         deadline = time.monotonic() + limit
         try:

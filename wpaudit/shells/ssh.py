@@ -100,8 +100,8 @@ class SshShell:
         deadline = time.monotonic() + limit
         channel = self._channel(framed.command, name, deadline)
         pipes = ChannelPipes(
-            channel, exit_signal=partial(self._transport.exit_signals.get, channel.get_id()), end_group=end_group,
-            alive=self._transport.is_active,
+            channel, name=name, exit_signal=partial(self._transport.exit_signals.get, channel.get_id()),
+            end_group=end_group, alive=self._transport.is_active,
         )
         return RunningProcess(pipes, name=name, marker=framed.marker)
 
@@ -117,11 +117,6 @@ class SshShell:
                 channel.exec_command(command)
             finally:
                 timer.cancel()
-        except paramiko.ChannelException as error:
-            raise ShellError(
-                f'{self.label} refuses another command on this connection: {error.text}.',
-                hint='sshd limits them with MaxSessions; wpaudit needs two.',
-            ) from error
         except _BROKEN as error:
             if channel is not None:
                 channel.close()
@@ -134,13 +129,18 @@ class SshShell:
 
     def _session(self, deadline: float) -> paramiko.Channel:
         """Open a channel; sshd may take a moment to count a session that has just ended."""
-        patience = min(deadline, time.monotonic() + _SESSION_SECONDS)
+        patience = time.monotonic() + _SESSION_SECONDS
         while True:
             try:
                 return self._transport.open_session(timeout=max(0.0, deadline - time.monotonic()))
-            except paramiko.ChannelException:
-                if time.monotonic() >= patience:
+            except paramiko.SSHException as error:  # of two refused at once, only one is a ChannelException
+                if not self._transport.is_active() or time.monotonic() >= deadline:
                     raise
+                if time.monotonic() >= patience:
+                    raise ShellError(
+                        f'{self.label} refuses another command on this connection.',
+                        hint='sshd limits them with MaxSessions; wpaudit needs two.',
+                    ) from error
             time.sleep(0.05)
 
     def _end_group(self, group: int) -> None:
@@ -187,10 +187,9 @@ class _Wishes:
     def settings(self, target: Target) -> HostSettings:
         try:
             config = paramiko.SSHConfig.from_text(config_text(target, self.ssh_config))
-            found = config.lookup(target.host)
+            return settings(target, config.lookup(target.host))
         except (paramiko.SSHException, KeyError, ValueError, ImportError) as error:
             raise ShellError(f'Cannot understand the SSH configuration: {error}.') from error
-        return settings(target, found)
 
     def host_keys(self, host: HostSettings, *, direct: bool) -> HostKeys:
         files = host.known_hosts if self.known_hosts is None else (self.known_hosts,)

@@ -32,15 +32,16 @@ class Channel(Protocol):
 class ChannelPipes:
     """Streams, status and end of a command that ``channel`` runs.
 
-    ``exit_signal`` returns the name of the signal that ended it, if one did; ``end_group`` ends a process
-    group on the host; ``alive`` tells whether the connection still stands.
+    ``name`` is what a person calls the command; ``exit_signal`` returns the name of the signal that ended it,
+    if one did; ``end_group`` ends a process group on the host; ``alive`` tells whether the connection stands.
     """
 
     def __init__(
-        self, channel: Channel, *, exit_signal: Callable[[], str | None], end_group: Callable[[int], None],
+        self, channel: Channel, *, name: str, exit_signal: Callable[[], str | None], end_group: Callable[[int], None],
         alive: Callable[[], bool],
     ) -> None:
         self._channel = channel
+        self._name = name
         self._exit_signal = exit_signal
         self._end_group = end_group
         self._alive = alive
@@ -83,7 +84,7 @@ class ChannelPipes:
             return self._channel.exit_status
         name = self._exit_signal()
         if name is None:
-            raise ConnectionLost('The connection broke before the command ended.')
+            raise ConnectionLost(f'The connection broke before {self._name} ended.')
         known = signal.Signals.__members__.get(f'SIG{name}')
         return 128 + (known or 0)
 

@@ -10,10 +10,9 @@ import json
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
 from wpaudit.errors import CommandTimeout
 from wpaudit.errors import ConnectionLost
@@ -30,6 +29,8 @@ from wpaudit.sites.launch import LaunchOptions
 from wpaudit.sites.launch import agent_source
 from wpaudit.sites.launch import ended
 from wpaudit.sites.launch import launch
+from wpaudit.sites.said import Said
+from wpaudit.sites.said import parsed
 
 PROTOCOL = (1, 1)       # oldest and newest protocol this client speaks
 PATIENCE = 30           # seconds of silence after which the agent puts everything back
@@ -53,15 +54,15 @@ class Agent:
         self._quiet = threading.Event()
         try:
             hello = self._greet()
+            self.pid = hello.whole('pid')
+            self.clock = hello.number('time') - time.time()  # how far the host's clock is ahead, seconds
         except BaseException:
             self._process.end()
             raise
-        self.pid = int(hello['pid'])
-        self.clock = float(hello['time']) - time.time()  # how far the host's clock is ahead, seconds
         self._beating = threading.Thread(target=self._beat, name='wpaudit-heartbeat', daemon=True)
         self._beating.start()
 
-    def _greet(self) -> dict[str, Any]:
+    def _greet(self) -> Said:
         greeting = json.dumps({'sentinel': self._sentinel, 'patience': PATIENCE, 'protocol': PROTOCOL})
         encoded = base64.b64encode(greeting.encode()).decode()
         text = f"{agent_source()}\nWpaudit_Agent::serve(json_decode(base64_decode('{encoded}'), true));".encode()
@@ -69,7 +70,7 @@ class Agent:
             self._process.send(b'%d\n%s' % (len(text), text))
         return self._answer(0, START_SECONDS, starting=True)
 
-    def ask(self, op: str, *, seconds: float = ANSWER_SECONDS, **fields: object) -> dict[str, Any]:
+    def ask(self, op: str, *, seconds: float = ANSWER_SECONDS, **fields: object) -> Said:
         """Return the result of one operation.
 
         Raises ConnectionLost when the agent is gone, CommandTimeout when it does not answer in time,
@@ -82,9 +83,9 @@ class Agent:
             self._process.send(line.encode())
             return self._answer(self._number, seconds)
 
-    def _answer(self, number: int, seconds: float, *, starting: bool = False) -> dict[str, Any]:
+    def _answer(self, number: int, seconds: float, *, starting: bool = False) -> Said:
         deadline = time.monotonic() + seconds
-        noise: list[str] = []
+        noise: deque[str] = deque(maxlen=50)
         room = NOISE_BYTES
         while room > 0:
             try:
@@ -99,10 +100,10 @@ class Agent:
             room -= len(line)
             _, found, payload = line.decode('utf-8', 'replace').partition(self._sentinel)
             if not found:
-                noise = [*noise[-50:], line.decode('utf-8', 'replace')]
+                noise.append(line.decode('utf-8', 'replace'))
                 continue
-            answer = _parsed(payload)
-            if answer.get('id') == number:
+            answer = parsed(payload)
+            if answer.whole('id') == number:
                 return _result(answer)
         raise SiteError('other code on the host prints without end into the answers of the agent')
 
@@ -120,29 +121,16 @@ class Agent:
             self._process.end()
 
 
-def _parsed(payload: str) -> dict[str, Any]:
-    try:
-        answer = json.loads(payload)
-    except ValueError as error:
-        raise SiteError('the agent on the host sent an answer that is not JSON') from error
-    if not isinstance(answer, dict):
-        raise SiteError('the agent on the host sent an answer of the wrong shape')
-    return answer
-
-
-def _result(answer: Mapping[str, Any]) -> dict[str, Any]:
-    error = answer.get('error')
-    if error is not None:
-        raise refusal(text(error.get('code')), text(error.get('message')))
-    result = answer.get('result')
-    if not isinstance(result, dict):
-        raise SiteError('the agent on the host sent an answer without a result')
-    return result
+def _result(answer: Said) -> Said:
+    if answer.has('error'):
+        error = answer.part('error')
+        raise refusal(error.text('code'), error.text('message'))
+    return answer.part('result')
 
 
 REFUSALS: dict[str, Callable[[str], WpauditError]] = {
-    'busy': lambda message: busy(json.loads(message)),
-    'unfinished': lambda message: unfinished(json.loads(message)),
+    'busy': lambda message: busy(parsed(message)),
+    'unfinished': lambda message: unfinished(parsed(message)),
     'no-must-use': ModeUnavailable,
     'read-only': ModeUnavailable,
     'no-write': ModeUnavailable,
@@ -158,12 +146,12 @@ def refusal(code: str, message: str) -> WpauditError:
     return meaning(message) if meaning else SiteError(f'the agent on the host refused: {message}')
 
 
-def busy(run: Mapping[str, Any]) -> SiteBusy:
+def busy(run: Said) -> SiteBusy:
     """Say that another run holds the site."""
     return SiteBusy(f'another wpaudit run holds this site: {_who(run)}', hint='wait until it has ended')
 
 
-def unfinished(run: Mapping[str, Any]) -> Unfinished:
+def unfinished(run: Said) -> Unfinished:
     """Say that an interrupted run is waiting to be finished."""
     return Unfinished(
         f'an earlier wpaudit run was interrupted and is not put back yet: {_who(run)}',
@@ -171,26 +159,6 @@ def unfinished(run: Mapping[str, Any]) -> Unfinished:
     )
 
 
-def _who(run: Mapping[str, Any]) -> str:
-    started = time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(int(run.get('started') or 0)))
-    return f'{text(run.get("by")) or "somebody"}, started {started}, {text(run.get("mode")) or "starting"} mode'
-
-
-def text(value: object) -> str:
-    """Decode a string of the agent: JSON text, or ``{"b64": ...}`` for bytes that are not UTF-8."""
-    if isinstance(value, dict):
-        return raw_text(value.get('b64'))
-    return value if isinstance(value, str) else ''
-
-
-def raw_text(value: object) -> str:
-    """Decode base64 from the agent to a surrogateescape string."""
-    try:
-        return base64.b64decode(str(value or '')).decode('utf-8', 'surrogateescape')
-    except ValueError:
-        return ''
-
-
-def encoded(value: str) -> str:
-    """Encode a surrogateescape string as base64 for the agent."""
-    return base64.b64encode(value.encode('utf-8', 'surrogateescape')).decode()
+def _who(run: Said) -> str:
+    started = time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(run.whole('started')))
+    return f'{run.text("by") or "somebody"}, started {started}, {run.text("mode") or "starting"} mode'

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
 from wpaudit.errors import CommandTimeout
 from wpaudit.errors import ConnectionLost
 from wpaudit.errors import SiteError
+from wpaudit.errors import UsageError
 from wpaudit.ports import Process
 from wpaudit.ports import Shell
 
@@ -57,7 +60,10 @@ def agent_source() -> str:
 
 def launch(shell: Shell, options: LaunchOptions) -> Launched:
     """Start WP-CLI under the owner of wp-config.php. Raises SiteError with what is missing; changes nothing."""
-    words = shlex.split(options.wp) if options.wp else []
+    try:
+        words = shlex.split(options.wp)
+    except ValueError as error:
+        raise UsageError(f'--wp {options.wp} cannot be read: {error}', hint='quote it as for a shell') from error
     process = shell.start([
         'sh', '-c', php_text('start.sh'), 'wpaudit',
         options.path, options.run_as, 'root' if options.allow_root else '', options.url, BOOTSTRAP, *words,
@@ -76,11 +82,18 @@ def _greeted(process: Process, options: LaunchOptions) -> Launched:
         if word == 'error':
             raise _missing(value, options)
         if word == 'ready':
-            become = said['become'][0]
-            prefix = (*become.split(), said['user'][0], '--') if become else ()
-            return Launched(process, said['path'][0], said['user'][0], prefix, tuple(said['wp']))
+            return _ready(process, said)
         said.setdefault(word, []).append(value)
     raise SiteError('the login shell of the host prints without end', hint='look at its .bashrc and .profile')
+
+
+def _ready(process: Process, said: Mapping[str, Sequence[str]]) -> Launched:
+    try:
+        path, user, become = said['path'][0], said['user'][0], said['become'][0]
+        words = tuple(said['wp'])
+    except KeyError as error:
+        raise SiteError(f'the host did not say which {error.args[0]} it found') from error
+    return Launched(process, path, user, (*become.split(), user, '--') if become else (), words)
 
 
 def _said(process: Process) -> tuple[str, str]:

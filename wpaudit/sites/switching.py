@@ -9,11 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
-from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +26,7 @@ from wpaudit.domain import Mode
 from wpaudit.domain import Request
 from wpaudit.domain import Restoration
 from wpaudit.errors import ModeUnavailable
+from wpaudit.errors import NotRestored
 from wpaudit.errors import ShellError
 from wpaudit.errors import SiteError
 from wpaudit.errors import WpauditError
@@ -34,19 +35,19 @@ from wpaudit.ports import Shell
 from wpaudit.signals import shielded
 from wpaudit.sites.agent import PATIENCE
 from wpaudit.sites.agent import Agent
-from wpaudit.sites.agent import encoded
-from wpaudit.sites.agent import raw_text
-from wpaudit.sites.agent import text
 from wpaudit.sites.launch import agent_source
 from wpaudit.sites.launch import php_text
+from wpaudit.sites.said import Said
+from wpaudit.sites.said import encoded
 
 HEADER = 'X-Wpaudit'
 MARK_HEADER = 'x-wpaudit-mark'
 SIGNED_SECONDS = 300   # how long one signed request stays good
 WATCHDOG_PATIENCE = 3 * PATIENCE
+NUMBER = re.compile('[0-9]{1,9}')
 
 RECOVERY = """<?php
-if ( ! defined( 'ABSPATH' ) ) {
+if ( ! class_exists( 'WP_CLI', false ) ) {
 	exit;
 }
 %s
@@ -82,8 +83,10 @@ class Key:
     def proves(self, nonce: str, value: str) -> int | None:
         """Return how many suspects were off, when the answer's mark header is genuine."""
         seen, _, proof = value.partition(';')
-        expected = hmac.new(self.secret, f'mark;{nonce};{seen}'.encode(), hashlib.sha256).hexdigest()[:32]
-        return int(seen) if seen.isdecimal() and hmac.compare_digest(expected, proof) else None
+        signed = f'mark;{nonce};{seen}'.encode('utf-8', 'surrogateescape')
+        expected = hmac.new(self.secret, signed, hashlib.sha256).hexdigest()[:32].encode()
+        genuine = hmac.compare_digest(expected, proof.encode('utf-8', 'surrogateescape'))
+        return int(seen) if genuine and NUMBER.fullmatch(seen) else None
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ class SignedStep:
         return replace(mark, off=len(self.off)) if self.live else mark  # the row itself says who is off
 
     def _noted(self, nonce: str) -> Mark:
-        return parsed_mark(text(self.agent.ask('mark', nonce=nonce)['text']))
+        return parsed_mark(self.agent.ask('mark', nonce=nonce).text('text'))
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ class BareStep:
 def parsed_mark(noted: str) -> Mark:
     """Read the lines ``STAGE COUNT`` that one request left on the host."""
     lines = [line.split() for line in noted.splitlines()]
-    noted_lines = [line for line in lines if len(line) == 2 and line[1].isdecimal()]  # noqa: PLR2004 - two words
+    noted_lines = [line for line in lines if len(line) == 2 and NUMBER.fullmatch(line[1])]  # noqa: PLR2004 - two words
     if not noted_lines:
         return Mark(seen=False)
     stages = {line[0] for line in noted_lines}
@@ -187,47 +190,67 @@ def switched_site(
 ) -> Iterator[PluginSwitcher]:
     """Prepare the site for switching; put back, verify and tidy up at exit.
 
-    ``again`` connects anew when the connection broke. Raises ModeUnavailable with nothing changed.
+    ``again`` connects anew when the connection broke. Raises ModeUnavailable with nothing changed, NotRestored when
+    it could not begin and what it had put on the host may still be there.
     """
     key = Key(secrets.token_bytes(32), setting.suspects, agent.clock)
     switcher = PluginSwitcher(agent, setting.mode, key, setting.cookies)
-    prepared: dict[str, Any] = {}
+    prepared: Prepared | None = None
+    begun = False
     try:
         with shielded():
             prepared = _prepare(agent, key, setting)
             journal.opened(_entry(prepared, setting))
             _watch(shell, agent, prepared, setting)
             switcher.armed = _arm(agent, setting.mode)
+        begun = True
         yield switcher
     finally:
-        if prepared:
+        if prepared is not None:
             with shielded():
                 switcher.settle(_put_back(agent, prepared, again))
-                if switcher.restoration().verified:
+                done = switcher.restoration()
+                if done.verified:
                     journal.closed()
+                elif not begun:
+                    raise NotRestored(f'the run could not begin, and was not undone: {done.message}', hint=done.advice)
 
 
-def _prepare(agent: Agent, key: Key, setting: Setting) -> dict[str, Any]:
-    return agent.ask(
+@dataclass(frozen=True)
+class Prepared:
+    """Where the host keeps the run, and the snapshot it took."""
+
+    directory: str
+    must_use: str
+    made: bool  # the directory of the must-use plugin is ours too
+    rows: list[Any]
+    digest: str
+
+
+def _prepare(agent: Agent, key: Key, setting: Setting) -> Prepared:
+    said = agent.ask(
         'prepare', mode=setting.mode.value, token=secrets.token_hex(6), secret=secrets.token_hex(12),
         key=base64.b64encode(key.secret).decode(), suspects=[encoded(suspect) for suspect in setting.suspects],
         lifetime=int(setting.seconds), by=setting.by, source=RECOVERY % agent_source(),
     )
+    return Prepared(
+        said.raw('dir'), said.raw('must_use'), said.flag('made'), said.plain('rows'), said.text('digest'),
+    )
 
 
-def _entry(prepared: Mapping[str, Any], setting: Setting) -> dict[str, object]:
+def _entry(prepared: Prepared, setting: Setting) -> dict[str, object]:
     return {
-        'mode': setting.mode.value, 'path': setting.path, 'by': setting.by, 'directory': raw_text(prepared['dir']),
-        'must_use': raw_text(prepared['must_use']), 'rows': prepared['rows'], 'digest': prepared['digest'],
+        'mode': setting.mode.value, 'path': setting.path, 'by': setting.by, 'directory': prepared.directory,
+        'must_use': prepared.must_use, 'rows': prepared.rows, 'digest': prepared.digest,
     }
 
 
-def _watch(shell: Shell, agent: Agent, prepared: Mapping[str, Any], setting: Setting) -> None:
+def _watch(shell: Shell, agent: Agent, prepared: Prepared, setting: Setting) -> None:
     launched = agent.launched
     result = shell.run([
         *launched.become, 'sh', '-c', BACKGROUND, 'wpaudit', 'sh', '-c', php_text('watchdog.sh'), 'wpaudit-watchdog',
-        raw_text(prepared['dir']), str(agent.pid), str(WATCHDOG_PATIENCE), raw_text(prepared['must_use']),
-        'made' if prepared.get('made') else 'kept', setting.mode.value, *launched.wp, f'--path={launched.path}',
+        prepared.directory, str(agent.pid), str(WATCHDOG_PATIENCE), prepared.must_use,
+        'made' if prepared.made else 'kept', setting.mode.value, *launched.wp, f'--path={launched.path}',
     ], timeout=20)
     if result.status:
         raise SiteError('the watchdog could not be started on the host, so nothing was switched')
@@ -244,62 +267,63 @@ def _arm(agent: Agent, mode: Mode) -> bool:
     return True
 
 
-def _put_back(agent: Agent, prepared: Mapping[str, Any], again: Callable[[], Agent]) -> Restoration:
+def _put_back(agent: Agent, prepared: Prepared, again: Callable[[], Agent]) -> Restoration:
     try:
         return restoration(agent.ask('finish', seconds=60))
     except (ShellError, SiteError) as error:
         return _put_back_anew(str(error), prepared, again)
 
 
-def _put_back_anew(reason: str, prepared: Mapping[str, Any], again: Callable[[], Agent]) -> Restoration:
+def _put_back_anew(reason: str, prepared: Prepared, again: Callable[[], Agent]) -> Restoration:
     """The connection broke: the agent or the watchdog puts back by itself. Look, finish, compare."""
-    before = str(prepared['digest'])
+    before = prepared.digest
     try:
         agent = again()
         try:
             found = agent.ask('recover', seconds=60)
         finally:
             agent.close()
+        if found.flag('found'):
+            return restoration(found)
+        after = found.text('digest')
     except WpauditError as error:
         return Restoration(
-            verified=False, before=before, left_behind=(raw_text(prepared['dir']), raw_text(prepared['must_use'])),
+            verified=False, before=before, left_behind=(prepared.directory, prepared.must_use),
             message=f'the connection broke ({reason}) and could not be made again ({error}); '
                     'the host puts itself back, but nobody has seen it',
             advice='wpaudit restore --host TARGET',
         )
-    if found['found']:
-        return restoration(found)
-    same = found['digest'] == before
+    same = after == before
     return Restoration(
-        verified=same, before=before, after=str(found['digest']),
+        verified=same, before=before, after=after,
         message='' if same else 'the connection broke; nothing of wpaudit is left, but the plugins are not as before',
         advice='' if same else 'compare the journal of the run with: wp option get active_plugins',
     )
 
 
-def restoration(done: Mapping[str, Any]) -> Restoration:
+def restoration(done: Said) -> Restoration:
     """Read the agent's account of putting back."""
-    foreign = tuple(text(change.get('name')) for change in done['foreign'])
+    changes = done.parts('foreign')
+    verified = done.flag('verified')
     message = ''
-    if foreign:
+    if changes:
         message = (
-            f'somebody else changed {", ".join(foreign)} during the run; wpaudit switched on again what it had '
-            'switched off, and touched nothing else'
+            f'somebody else changed {", ".join(change.text("name") for change in changes)} during the run; wpaudit '
+            'switched on again what it had switched off, and touched nothing else'
         )
-    elif done.get('changed_by_others') and done['verified']:
+    elif done.has('changed_by_others') and done.flag('changed_by_others') and verified:
         message = 'somebody else changed the plugin list during the run; wpaudit wrote nothing to it'
-    elif not done['verified']:
+    elif not verified:
         message = 'the state read back differs from the snapshot'
     return Restoration(
-        verified=bool(done['verified']), before=str(done['before']), after=str(done['after']),
-        left_behind=tuple(text(path) for path in done['left']), changed_seconds=float(done['seconds']), message=message,
-        advice='' if done['verified'] else _by_hand(done['foreign']),
+        verified=verified, before=done.text('before'), after=done.text('after'),
+        left_behind=done.texts('left'), changed_seconds=max(0.0, done.number('seconds')), message=message,
+        advice='' if verified else _by_hand(changes),
     )
 
 
-def _by_hand(foreign: Sequence[Mapping[str, Any]]) -> str:
+def _by_hand(changes: Sequence[Said]) -> str:
     """Say what to type to get the state of before, when wpaudit may not decide it."""
-    if not foreign:
+    if not changes:
         return 'wpaudit restore --host TARGET'
-    row = foreign[0]
-    return f'the value before the run was: {raw_text(row.get("before"))}'
+    return f'the value before the run was: {changes[0].raw("before")}'

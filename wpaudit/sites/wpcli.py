@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from contextlib import suppress
-from typing import Any
 
 from packaging.version import InvalidVersion
 from packaging.version import Version
@@ -31,11 +30,10 @@ from wpaudit.ports import Journal
 from wpaudit.ports import Shell
 from wpaudit.sites.agent import Agent
 from wpaudit.sites.agent import busy
-from wpaudit.sites.agent import encoded
-from wpaudit.sites.agent import raw_text
-from wpaudit.sites.agent import text
 from wpaudit.sites.agent import unfinished
 from wpaudit.sites.launch import LaunchOptions
+from wpaudit.sites.said import Said
+from wpaudit.sites.said import encoded
 from wpaudit.sites.switching import PluginSwitcher
 from wpaudit.sites.switching import Setting
 from wpaudit.sites.switching import restoration
@@ -62,18 +60,27 @@ class WpCliSite:
         self._logs = tuple(logs)
         self._shell: Shell | None = None
         self._agent: Agent | None = None
-        self._read: dict[str, Any] = {}
+        self._read: Said | None = None
         self._cookies: tuple[tuple[str, str], ...] = ()
         self._starts = 0
         self._retired_trips = 0
+        self._start_seconds = 0.0
         self._digest = ''
 
     # -- the agent ------------------------------------------------------------------------------
 
+    def connect(self) -> None:
+        """Open the shell; the agent is started at first use."""
+        self._shell = self._shell or self._connect()
+
     def _start(self) -> Agent:
-        self._shell = self._connect()
+        self.connect()
+        if self._shell is None:
+            raise RuntimeError('connect() opens the shell')
         self._starts += 1
+        started = time.monotonic()
         self._agent = Agent(self._shell, self._options)
+        self._start_seconds += time.monotonic() - started
         return self._agent
 
     @property
@@ -98,27 +105,28 @@ class WpCliSite:
     def costs(self) -> Mapping[str, float]:
         """Count what users wait for."""
         trips = self._retired_trips + (self._agent.round_trips if self._agent else 0)
-        return {'wp_cli_starts': self._starts, 'round_trips': trips}
+        seconds = round(self._start_seconds, 4)
+        return {'wp_cli_starts': self._starts, 'round_trips': trips, 'agent_start_seconds': seconds}
 
     # -- reading --------------------------------------------------------------------------------
 
-    def _everything(self) -> dict[str, Any]:
-        if not self._read:
+    def _everything(self) -> Said:
+        if self._read is None:
             self._read = self.agent.ask('inventory')
         return self._read
 
     def inventory(self) -> Inventory:
         """List plugins, must-use plugins, drop-ins and themes."""
         read = self._everything()
-        facts = _facts(read['facts'])
-        components = tuple(_component(row, facts) for row in read['components'])
+        facts = _facts(read.part('facts'))
+        components = tuple(_component(row, facts) for row in read.parts('components'))
         return Inventory(facts, components)
 
     def must_be_free(self) -> None:
         """Raise SiteBusy or Unfinished when another run holds this site."""
-        run = self._everything()['run']
-        if run:
-            raise busy(run) if run['state'] == 'busy' else unfinished(run)
+        if self._everything().has('run'):
+            run = self._everything().part('run')
+            raise busy(run) if run.text('state') == 'busy' else unfinished(run)
 
     def suspects(self) -> tuple[Suspect, ...]:
         """List the plugins that WordPress includes, in its order."""
@@ -127,34 +135,34 @@ class WpCliSite:
             part.id: part for part in inventory.components
             if part.kind in (Kind.PLUGIN, Kind.NETWORK_PLUGIN) and part.status in ('active', 'network')
         }
-        order = [raw_text(file) for file in self._everything()['order']]
+        order = dict.fromkeys(self._everything().raws('order'))
         return tuple(_suspect(known[file], known) for file in order if file in known)
 
     def evidence(self) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
         """Read the logs' tails on the host and the files' ages."""
         answer = self.agent.ask('evidence', logs=[encoded(path) for path in self._logs])
         suspects = self.suspects()
-        found = [*_from_logs(answer['found'], suspects), *_from_ages(self.inventory(), suspects)]
-        gaps = tuple(Gap(text(path), 'cannot be read by this login') for path in answer['unreadable'])
+        found = [*_from_logs(answer.parts('found'), suspects), *_from_ages(self.inventory(), suspects)]
+        gaps = tuple(Gap(path, 'cannot be read by this login') for path in answer.texts('unreadable'))
         return tuple(found), gaps
 
     def abilities(self) -> tuple[Check, ...]:
         """Say what could be done on this host; nothing is tried out."""
         found = self.agent.ask('abilities')
         launched = self.agent.launched
-        journal = text(found['journal'])
+        journal, isolated = found.text('journal'), found.flag('isolated')
         return (
             Check('WP-CLI', True, f'{" ".join(launched.wp)} as {launched.user}'),
-            Check('journal', bool(journal), f'{journal}, {int(found["free"]) >> 20} MiB free' if journal else
+            Check('journal', bool(journal), f'{journal}, {found.whole("free") >> 20} MiB free' if journal else
                   'neither wp-content nor the home directory can be written', '' if journal else
                   'run as the owner of the site (--run-as)'),
-            Check('isolated mode', bool(found['isolated']) and bool(journal), text(found['must_use']) + (
-                '' if found['isolated'] else ' cannot be written'), '' if found['isolated'] else
+            Check('isolated mode', isolated and bool(journal), found.text('must_use') + (
+                '' if isolated else ' cannot be written'), '' if isolated else
                 'allow this login to write there, or use --mode live'),
             Check('live mode', bool(journal), '' if journal else 'needs a place for the journal'),
-            Check('object cache', None, 'persistent; probes keep their writes to themselves' if found['object_cache']
-                  else 'none'),
-            Check('default theme', None, text(found['theme']) or 'none installed: the theme cannot be a suspect'),
+            Check('object cache', None, 'persistent; probes keep their writes to themselves'
+                  if found.flag('object_cache') else 'none'),
+            Check('default theme', None, found.text('theme') or 'none installed: the theme cannot be a suspect'),
         )
 
     # -- switching ------------------------------------------------------------------------------
@@ -162,14 +170,14 @@ class WpCliSite:
     def log_in(self, login: str) -> None:
         """Make cookies of a session that lives in the must-use plugin only."""
         answer = self.agent.ask('login', user=login, lifetime=LOGIN_SECONDS)
-        self._cookies = tuple((str(name), str(value)) for name, value in answer['cookies'].items())
+        self._cookies = tuple(answer.named('cookies').items())
 
     def switching(self, mode: Mode) -> AbstractContextManager[PluginSwitcher]:
         """See ``switching.switched_site``."""
         agent = self.agent
         shell = self._shell
-        if shell is None:  # the agent property has just opened it
-            shell = self._shell = self._connect()
+        if shell is None:
+            raise RuntimeError('a running agent has a shell')
         setting = Setting(
             mode=mode, suspects=tuple(suspect.id for suspect in self.suspects()), cookies=self._cookies,
             seconds=self._seconds + 300, by=_signature(), path=agent.launched.path,
@@ -179,8 +187,10 @@ class WpCliSite:
     def recover(self) -> Restoration | None:
         """Finish an interrupted run."""
         done = self.agent.ask('recover', seconds=60)
-        self._digest = str(done.get('digest', ''))
-        return restoration(done) if done['found'] else None
+        if done.flag('found'):
+            return restoration(done)
+        self._digest = done.text('digest')
+        return None
 
     def digest(self) -> str:
         """Return the digest of the rows and must-use files, as a run's snapshot has it."""
@@ -195,22 +205,22 @@ def _signature() -> str:
 
 # -- what the agent says, as data -----------------------------------------------------------------
 
-def _facts(read: Mapping[str, Any]) -> SiteFacts:
+def _facts(read: Said) -> SiteFacts:
     return SiteFacts(
-        wordpress=text(read['wordpress']), php=text(read['php']), server='', multisite=bool(read['multisite']),
-        url=text(read['url']), path=text(read['path']), user=text(read['user']), database=text(read['database']),
-        object_cache=bool(read['object_cache']),
+        wordpress=read.text('wordpress'), php=read.text('php'), server='', multisite=read.flag('multisite'),
+        url=read.text('url'), path=read.text('path'), user=read.text('user'), database=read.text('database'),
+        object_cache=read.flag('object_cache'),
     )
 
 
-def _component(row: Mapping[str, Any], facts: SiteFacts) -> Component:
-    requires = tuple(slug.strip() for slug in text(row['plugins']).split(',') if slug.strip())
+def _component(row: Said, facts: SiteFacts) -> Component:
+    requires = tuple(slug.strip() for slug in row.text('plugins').split(',') if slug.strip())
+    wordpress, php = row.text('wp'), row.text('php')
     return Component(
-        id=raw_text(row['id']), kind=Kind(row['kind']), status=str(row['status']), name=text(row['name']),
-        version=text(row['version']), requires_wordpress=text(row['wp']), requires_php=text(row['php']),
-        requires_plugins=requires, update=text(row['update']), where=raw_text(row['where']),
-        modified=int(row['modified']),
-        problems=_problems(text(row['wp']), text(row['php']), facts),
+        id=row.raw('id'), kind=row.choice('kind', Kind), status=row.text('status'), name=row.text('name'),
+        version=row.text('version'), requires_wordpress=wordpress, requires_php=php,
+        requires_plugins=requires, update=row.text('update'), where=row.raw('where'),
+        modified=row.whole('modified'), problems=_problems(wordpress, php, facts),
     )
 
 
@@ -245,14 +255,14 @@ def _suspect(part: Component, known: Mapping[str, Component]) -> Suspect:
     return Suspect(part.id, part.kind, part.name, part.version, 'plugins', part.where, requires)
 
 
-def _from_logs(found: Sequence[Mapping[str, Any]], suspects: Sequence[Suspect]) -> list[Evidence]:
+def _from_logs(found: Sequence[Said], suspects: Sequence[Suspect]) -> list[Evidence]:
     evidence = []
     for hit in found:
-        slug = raw_text(hit['slug'])
+        slug = hit.raw('slug')
         named = tuple(suspect.id for suspect in suspects if suspect.id.split('/', 1)[0] == slug)
         if named:
-            reason = f'{int(hit["count"])} failing line(s), the last: {text(hit["line"])}'
-            evidence.append(Evidence(text(hit['log']), reason, named, LOG_WEIGHT))
+            reason = f'{hit.whole("count")} failing line(s), the last: {hit.text("line")}'
+            evidence.append(Evidence(hit.text('log'), reason, named, LOG_WEIGHT))
     return evidence
 
 

@@ -51,6 +51,12 @@ def test_a_program_may_have_a_hostile_name(real: Shell, tmp_path: Path) -> None:
     assert real.run([str(program), 'x'], timeout=10).stdout == b'ran x\n'
 
 
+def test_a_long_argument_arrives(real: Shell) -> None:
+    assert real.run(['printf', '%s', 'x' * 125_000], timeout=10).stdout == b'x' * 125_000
+    with pytest.raises(ShellError):
+        real.run(['printf', '%s', 'x' * 140_000], timeout=10)
+
+
 def test_binary_data_goes_through_unchanged(real: Shell) -> None:
     data = bytes(range(256)) * 4096
 

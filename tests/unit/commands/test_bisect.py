@@ -19,11 +19,9 @@ from wpaudit.domain import Mode
 from wpaudit.domain import Outcome
 from wpaudit.domain import Role
 from wpaudit.domain import Verdict
-from wpaudit.errors import BudgetSpent
 from wpaudit.errors import CannotStart
 from wpaudit.errors import ModeUnavailable
 from wpaudit.errors import NotRestored
-from wpaudit.errors import Unsteady
 from wpaudit.errors import UsageError
 from wpaudit.ports import Silence
 
@@ -141,7 +139,7 @@ def test_an_unsteady_fault_never_names_an_innocent(seed: int) -> None:
     site = FakeSite.of(*NAMES, failing=failing)
     try:
         found = run(site)
-    except Unsteady:
+    except ModeUnavailable:
         untouched(site)
         return
     untouched(site)
@@ -151,9 +149,9 @@ def test_an_unsteady_fault_never_names_an_innocent(seed: int) -> None:
 def test_an_unsteady_baseline_is_exit_6() -> None:
     answers = itertools.cycle([Outcome.FAIL, Outcome.PASS])
     site = FakeSite.of(*NAMES, failing=lambda on: next(answers))
-    with pytest.raises(Unsteady) as caught:
-        run(site)
-    assert caught.value.exit_code == 6
+    found = run(site)
+    assert (found.verdict, found.exit_code, found.conflicts) == (Verdict.INCONCLUSIVE, 6, ())
+    assert 'unsteady' in found.message
 
 
 def test_another_failure_than_asked_for_is_refused_with_the_option() -> None:
@@ -180,8 +178,11 @@ def test_the_budget_is_kept_and_the_best_knowledge_reported() -> None:
 
 def test_a_budget_too_small_for_the_baseline() -> None:
     site = FakeSite.of(*NAMES, failing=fails_with([NAMES[2]]))
-    with pytest.raises(BudgetSpent):
-        run(site, max_probes=3)
+    found = run(site, max_probes=3)
+    assert (found.verdict, found.exit_code, found.conflicts) == (Verdict.INCONCLUSIVE, 6, ())
+    assert '--max-probes' in found.hint
+    assert found.restoration is not None
+    assert found.restoration.verified
     untouched(site)
 
 

@@ -20,7 +20,7 @@ from wpaudit.engine import Problem
 from wpaudit.engine import probes_left
 from wpaudit.engine import search
 
-QUICK = settings(max_examples=80, deadline=None, derandomize=True,
+QUICK = settings(max_examples=50, deadline=None, derandomize=True,
                  suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 WEIGHTS = st.one_of(
     st.floats(min_value=0.01, max_value=1000), st.sampled_from([0.0, -1.0, math.inf, math.nan, 1e300, 5e-324]),

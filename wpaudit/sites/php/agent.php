@@ -1,8 +1,9 @@
 <?php
 /*
- * The agent: one PHP process per run, started by `wp eval` with --skip-plugins --skip-themes. It reads
- * one JSON object a line on stdin and answers one a line on stdout, each behind a sentinel, because
- * other code prints there too. End of file, silence and signals all mean: put everything back, leave.
+ * The agent: one PHP process per run, started by `wp eval` with --skip-plugins --skip-themes. It loads
+ * WordPress itself (--skip-wordpress), with its gate in place before the first query. It reads one JSON
+ * object a line on stdin and answers one a line on stdout, each behind a sentinel, because other code
+ * prints there too. End of file, silence and signals all mean: put everything back, leave.
  *
  * PHP 7.2 and newer. agent.php, inventory.php and state.php are sent as one text; no file stays behind.
  */
@@ -26,6 +27,7 @@ final class Wpaudit_Agent {
 	public static function serve( $greeting ) {
 		self::$sentinel = $greeting['sentinel'];
 		self::$patience = max( 5, (int) $greeting['patience'] );
+		self::load();
 		self::harden();
 		$range = $greeting['protocol'];
 		if ( $range[0] > self::PROTOCOL || $range[1] < self::PROTOCOL ) {
@@ -39,6 +41,7 @@ final class Wpaudit_Agent {
 
 	/* `wp eval-file agent.php recover`: the watchdog's way in. */
 	public static function recover() {
+		self::load();
 		self::harden();
 		try {
 			$done = Wpaudit_State::recover();
@@ -47,6 +50,16 @@ final class Wpaudit_Agent {
 			exit( 1 );
 		}
 		exit( ! $done['found'] || ( ! $done['left'] && ! $done['foreign'] ) ? 0 : 1 );
+	}
+
+	/*
+	 * Load WordPress as `wp eval` does, and write nothing on the way: its mere start completes a switch of the theme
+	 * (check_theme_switched) and runs due events (wp_cron), which a site whose every page crashes still has before it.
+	 */
+	private static function load() {
+		WP_CLI::add_wp_hook( 'query', array( 'Wpaudit_State', 'gate' ), PHP_INT_MAX );
+		WP_CLI::add_wp_hook( 'pre_get_ready_cron_jobs', '__return_empty_array', PHP_INT_MAX );
+		WP_CLI::get_runner()->load_wordpress();
 	}
 
 	private static function harden() {
@@ -60,8 +73,6 @@ final class Wpaudit_Agent {
 				pcntl_signal( $signal, array( __CLASS__, 'leave' ) );
 			}
 		}
-		// This process writes what state.php writes and nothing else, whatever core or must-use code would like.
-		add_filter( 'query', array( 'Wpaudit_State', 'gate' ), PHP_INT_MAX );
 	}
 
 	public static function leave( $signal ) {

@@ -37,8 +37,8 @@ php=$(command -v php 2>/dev/null)
 for try in /usr/local/bin/php /usr/bin/php /usr/bin/php8* /opt/plesk/php/*/bin/php /opt/cpanel/ea-php*/root/usr/bin/php /opt/alt/php*/usr/bin/php; do
     [ -n "$php" ] || [ ! -x "$try" ] || php=$try
 done
-[ -n "$php" ] || fail no-php "$PATH"
-PATH=$PATH:${php%/*}
+[ -n "$php" ] || [ $# -gt 0 ] || fail no-php "$PATH"
+PATH=$PATH${php:+:${php%/*}}
 export PATH
 if [ $# -eq 0 ]; then
     wp=$(command -v wp 2>/dev/null)
@@ -85,4 +85,4 @@ say path "$path"
 say user "$as"
 say become "$become"
 say ready
-exec "$@" eval "$code" --path="$path" --skip-plugins --skip-themes --no-color ${url:+"--url=$url"}
+exec "$@" eval "$code" --skip-wordpress --path="$path" --skip-plugins --skip-themes --skip-packages --no-color ${url:+"--url=$url"}

@@ -20,7 +20,7 @@ final class Wpaudit_State {
 
 	/* ---- the gate --------------------------------------------------------------------------- */
 
-	/* A `query` filter: in this process only write() may write. */
+	/* A `query` filter: in this process only write() may write, whatever core or must-use code would like. */
 	public static function gate( $query ) {
 		$reads = preg_match( '/^\s*(?:SELECT|SHOW|DESCRIBE|DESC|EXPLAIN|SET|USE)\b/i', (string) $query );
 		return self::$writing || $reads ? $query : 'SELECT 1';

@@ -29,7 +29,7 @@ while [ -e "$dir/journal.php" ]; do
     [ -e "$dir/journal.php" ] || break
     # Isolated: nothing but our own files was ever there.
     [ "$mode" = isolated ] && away
-    "$@" eval-file "$dir/agent.php" recover --skip-plugins --skip-themes && [ ! -e "$dir/journal.php" ] && break
+    "$@" eval-file "$dir/agent.php" recover --skip-wordpress --skip-plugins --skip-themes --skip-packages && [ ! -e "$dir/journal.php" ] && break
     tries=$((tries + 1))
     [ "$tries" -ge 200 ] && exit 1
     sleep 3 &
