@@ -173,6 +173,8 @@ Examples:
 @click.option('--parallel', type=click.IntRange(1, 32), default=2, show_default=True, help='Probes at once.')
 @click.option('--max-probes', type=click.IntRange(1), default=500, show_default=True)
 @click.option('--max-time', type=Seconds(1, A_WEEK), default=900, show_default=True, help='Seconds.')
+@click.option('--recorder/--no-recorder', default=True, show_default=True,
+              help='Let a flight recorder watch one failing probe, for a hint where to begin.')
 @click.option('--dry-run', is_flag=True, help='Look and plan; switch nothing.')
 @click.option('--yes', is_flag=True, help='Go live without asking when isolated does not work.')
 def bisect(**values: Any) -> None:
@@ -210,6 +212,7 @@ def _options(values: dict[str, Any], talk: report.Talk) -> Options:
         mode=None if values['mode'] == 'auto' else Mode(values['mode']), keep=values['keep'], only=values['only'],
         kinds=KINDS[values['suspects']], as_user=values['as_user'], parallel=values['parallel'],
         max_probes=values['max_probes'], max_time=values['max_time'], dry_run=values['dry_run'],
+        recorder=values['recorder'],
         may_go_live=_consent(talk, yes=values['yes']),
     )
 

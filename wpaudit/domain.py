@@ -190,12 +190,45 @@ class Mark:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A reason to look at some suspects first; changes the order of probes, never the verdict."""
+    """A reason to look at some suspects first; changes the order of probes, never the verdict.
+
+    ``fate`` is what became of it, where that can be told: ``certified by probes 9 and 10``.
+    """
 
     source: str
     reason: str
     suspects: tuple[str, ...]
     weight: float
+    fate: str = ''
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one plugin (must-use plugin, theme, or core with what is not anybody's) cost in one recorded request.
+
+    ``seconds`` are its own, without those of what it called in others; ``memory`` is by how many bytes the peak grew
+    while it was running, ``hosts`` the seconds spent waiting for each host.
+    """
+
+    name: str
+    suspects: tuple[str, ...] = ()
+    calls: int = 0
+    seconds: float = 0.0
+    memory: int = 0
+    header_bytes: int = 0
+    queries: int = 0
+    query_seconds: float = 0.0
+    requests: int = 0
+    request_seconds: float = 0.0
+    hosts: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What the flight recorder says of one probe: reasons for its failure, should it have failed, and costs."""
+
+    evidence: tuple[Evidence, ...] = ()
+    costs: tuple[Cost, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class FileJournal:
 
     def must_be_writable(self) -> None:
         """Raise CannotStart when this machine cannot keep the journal: to be known before a host is touched."""
-        trial = self.path.with_suffix('.trial')
+        trial = self.path.with_suffix(f'.{os.getpid()}')  # another run may be trying too
         try:
             written(trial, 'x')
             trial.unlink()

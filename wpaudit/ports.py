@@ -20,6 +20,7 @@ from wpaudit.domain import Mark
 from wpaudit.domain import Mode
 from wpaudit.domain import Outcome
 from wpaudit.domain import ProbeRecord
+from wpaudit.domain import Recording
 from wpaudit.domain import Request
 from wpaudit.domain import Restoration
 from wpaudit.domain import Stage
@@ -59,8 +60,8 @@ class Process(Protocol):
     def stderr_tail(self) -> bytes:
         """Return the last bytes it wrote to stderr, at most 64 KiB."""
 
-    def end(self) -> None:
-        """Close stdin, give the process a moment to leave, then kill it on the host too. Idempotent."""
+    def end(self, *, grace: float = 10.0) -> None:
+        """Close stdin, give the process ``grace`` seconds to leave, then kill it on the host too. Idempotent."""
 
 
 class Shell(Protocol):
@@ -79,7 +80,7 @@ class Shell(Protocol):
         """Start a command and keep talking to it."""
 
     def close(self) -> None:
-        """Close the connection. Idempotent."""
+        """End what was started and still runs; close the connection. Idempotent."""
 
 
 # -- probes -------------------------------------------------------------------------------------
@@ -127,6 +128,9 @@ class Step(Protocol):
     def mark(self, request: Request, answer: Answer) -> Mark | None:
         """Return what the host noted about a prepared request; None when this layer leaves no marks."""
 
+    def recording(self, seen: Observation) -> Recording | None:
+        """Return what was recorded of the last prepared request, which ended as ``seen``; None without a record."""
+
 
 class Switcher(Protocol):
     """Suspects that can be switched now: a layer after its harness is in place."""
@@ -134,11 +138,17 @@ class Switcher(Protocol):
     mode: Mode
     parallel: bool  # may several ``switched`` be open at once?
 
-    def switched(self, off: frozenset[str], *, theme: bool = False) -> AbstractContextManager[Step]:
+    @property
+    def records(self) -> bool:
+        """Tell whether there is a flight recorder."""
+
+    def switched(
+        self, off: frozenset[str], *, theme: bool = False, record: bool = False,
+    ) -> AbstractContextManager[Step]:
         """Hold exactly the suspects ``off`` off while the context is open.
 
-        ``theme`` also replaces the active theme by a default one. Raises NotRestored when the host's
-        state is not what this run left there.
+        ``theme`` also replaces the active theme by a default one, ``record`` asks for the flight recorder. Raises
+        NotRestored when the host's state is not what this run left there.
         """
 
     def restoration(self) -> Restoration:

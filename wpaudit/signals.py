@@ -17,7 +17,13 @@ ENDING = tuple(getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP')
 
 
 def _raise(number: int, _frame: FrameType | None) -> None:
+    for one in ENDING:  # from here on the site is being put back; SIG_IGN would be inherited by children
+        signal.signal(one, _leave_alone)
     raise Interrupted(number)
+
+
+def _leave_alone(_number: int, _frame: FrameType | None) -> None:
+    pass
 
 
 @contextmanager

@@ -408,12 +408,13 @@ def test_a_request_that_is_not_ours_is_not_believed(site: Lab, open_site: OpenSi
     with one.switching(Mode.ISOLATED) as switcher, switcher.switched(suspects) as step:
         header = dict(step.prepare(Request(f'{site.url}/')).headers)['X-Wpaudit']
         assert site.get('/', headers={'X-Wpaudit': header})[0] == 200
-        version, nonce, expires, mask, theme, proof = header.split(';')
+        version, nonce, expires, mask, flags, proof = header.split(';')
         for forged in (
-            ';'.join((version, nonce, str(int(expires) + 1), mask, theme, proof)),
-            ';'.join((version, nonce, expires, mask, '1', proof)),
-            ';'.join((version, nonce, expires, mask, theme, '0' * 64)),
-            ';'.join((version, nonce, expires, mask, theme, '')),
+            ';'.join((version, nonce, str(int(expires) + 1), mask, flags, proof)),
+            ';'.join((version, nonce, expires, mask, 't', proof)),
+            ';'.join((version, nonce, expires, mask, 'r', proof)),
+            ';'.join((version, nonce, expires, mask, flags, '0' * 64)),
+            ';'.join((version, nonce, expires, mask, flags, '')),
             '',
             ';',
             'v1;;;;;',

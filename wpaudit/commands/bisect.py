@@ -19,6 +19,7 @@ from wpaudit.commands.trial import Trial
 from wpaudit.commands.trial import together
 from wpaudit.commands.verdict import Findings
 from wpaudit.domain import Evidence
+from wpaudit.domain import Gap
 from wpaudit.domain import Inventory
 from wpaudit.domain import Kind
 from wpaudit.domain import Mode
@@ -35,13 +36,17 @@ from wpaudit.engine import Search
 from wpaudit.errors import Inconclusive
 from wpaudit.errors import ModeUnavailable
 from wpaudit.errors import NotRestored
+from wpaudit.errors import ShellError
+from wpaudit.errors import SiteError
 from wpaudit.errors import UsageError
 from wpaudit.ports import Listener
 from wpaudit.ports import Observation
 from wpaudit.ports import Prober
 from wpaudit.ports import Site
 from wpaudit.ports import Switcher
+from wpaudit.signals import shielded
 
+RECORDER = 'flight recorder'
 HEALTHY = 'the site does not fail; there is nothing to explain'
 
 
@@ -59,6 +64,7 @@ class Options:
     max_probes: int = 500
     max_time: float = 900.0
     dry_run: bool = False
+    recorder: bool = True  # begin with a probe that the flight recorder watches, where there is one
     may_go_live: Callable[[str], bool] = field(default=lambda reason: False)
 
 
@@ -183,10 +189,36 @@ class _Run:
             return replace(self.findings, verdict=Verdict.HEALTHY, message=HEALTHY)
         if base.outcome is Outcome.FAIL:
             return self._not_a_plugin(switcher, base, everything)
-        evidence, gaps = self.site.evidence()
+        evidence, gaps = self._evidence()
+        recorded, lost = self._recorded(switcher, theme=base.theme)
+        evidence, gaps = (*recorded, *evidence), (*gaps, *lost)
         self.findings = replace(self.findings, evidence=evidence, gaps=(*self.findings.gaps, *gaps), note=base.note)
-        problem = _problem(suspects, pinned, _weights(evidence), self.options.parallel)
+        problem = _problem(suspects, pinned, _weights(evidence), self._at_once(switcher))
         return self._named(switcher, problem, theme=base.theme)
+
+    def _evidence(self) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
+        try:
+            return self.site.evidence()
+        except (ShellError, SiteError) as error:  # it only orders the search
+            return (), (Gap('logs on the host', error.message),)
+
+    def _recorded(self, switcher: Switcher, *, theme: bool) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
+        """Let the flight recorder watch one failing probe; a recording of anything else is worth nothing."""
+        if not (self.options.recorder and switcher.records):
+            return (), ()
+        self.listener.stage(Stage.SEARCH)
+        seen, recording = self.trial.recorded(switcher, theme=theme)
+        if seen.outcome is not Outcome.FAIL:
+            reason = f'its probe did not show the failure ({seen.evidence}), so what it recorded was dropped'
+            self.listener.note(f'the flight recorder: {reason}')
+            return (), (Gap(RECORDER, reason),)
+        if recording is None:
+            return (), (Gap(RECORDER, 'left nothing on the host that could be read'),)
+        return recording.evidence, ()
+
+    def _at_once(self, switcher: Switcher) -> int:
+        """How many probes may run at once; asking for more in one batch would only waste them."""
+        return self.options.parallel if switcher.parallel else 1
 
     def _named(self, switcher: Switcher, problem: Problem, *, theme: bool) -> Findings:
         self.listener.stage(Stage.SEARCH)
@@ -205,7 +237,7 @@ class _Run:
 
     def _oracle(self, switcher: Switcher, problem: Problem, *, theme: bool) -> Oracle:
         everything = frozenset(problem.items)
-        parallel = self.options.parallel if switcher.parallel else 1
+        parallel = self._at_once(switcher)
         stage = {Role.SEARCH: Stage.SEARCH, Role.CERTIFICATE: Stage.CERTIFY}
 
         def one(query: Query, left: int) -> Outcome:
@@ -250,8 +282,9 @@ class _Announced(AbstractContextManager[Switcher]):
         return self._context.__enter__()
 
     def __exit__(self, *details: object) -> bool | None:
-        self._listener.stage(Stage.RESTORE)
-        return self._context.__exit__(*details)  # type: ignore[arg-type]  # passed on as they came
+        with shielded():
+            self._listener.stage(Stage.RESTORE)
+            return self._context.__exit__(*details)  # type: ignore[arg-type]  # passed on as they came
 
 
 # -- the question as the engine takes it ------------------------------------------------------------

@@ -6,16 +6,21 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field
 from typing import TypeVar
 
 from wpaudit.domain import Outcome
 from wpaudit.domain import ProbeRecord
+from wpaudit.domain import Recording
 from wpaudit.domain import Role
 from wpaudit.errors import BudgetSpent
 from wpaudit.errors import Inconclusive
+from wpaudit.errors import ShellError
+from wpaudit.errors import SiteError
 from wpaudit.errors import Unsteady
 from wpaudit.ports import Listener
 from wpaudit.ports import Observation
@@ -75,8 +80,19 @@ class Trial:
         return seen
 
     def _once(self, switcher: Switcher, off: frozenset[str], *, theme: bool) -> Observation:
-        with switcher.switched(off, theme=theme) as step:
+        with _host_kept(), switcher.switched(off, theme=theme) as step:
             return self.prober.observe(step)
+
+    def recorded(
+        self, switcher: Switcher, *, left: int = 0, theme: bool = False,
+    ) -> tuple[Observation, Recording | None]:
+        """Probe with everything on and the flight recorder running; return what it recorded too."""
+        self.budget.check(len(self.records))
+        with _host_kept(), switcher.switched(frozenset(), theme=theme, record=True) as step:
+            seen = self.prober.observe(step)
+            recording = step.recording(seen)
+        self._note(frozenset(), Role.RECORDER, seen, left)
+        return seen, recording
 
     def _note(self, off: frozenset[str], role: Role, seen: Observation, left: int) -> None:
         with self._lock:
@@ -121,6 +137,16 @@ class Trial:
             )
             agreed([seen, again])
         return seen.outcome
+
+
+@contextmanager
+def _host_kept() -> Iterator[None]:
+    """Raise Inconclusive when the host is lost: what is known by then is still worth reporting."""
+    try:
+        yield
+    except (ShellError, SiteError) as error:
+        message = f'the host was lost in the middle of the run: {error.message}'
+        raise Inconclusive(message, hint=error.hint) from error
 
 
 def agreed(seen: Sequence[Observation]) -> None:

@@ -75,15 +75,30 @@ class Findings:
             return tuple(tuple(known[item] for item in items) for items in sets)
 
         conflicts = named(finding.conflicts)
+        fates = tuple(replace(one, fate=self._fate(one, finding)) for one in self.evidence)
         text = message or finding.unresolved
         if verdict is Verdict.CULPRIT:
             text = _sentence(conflicts) + (f' ({finding.unresolved})' if finding.unresolved else '')
         return replace(
             self, verdict=verdict, message=text or 'the search ended without a certain answer', hint=hint,
             conflicts=conflicts, fixes=named(finding.fixes), certificate=finding.certificate,
-            suspicion=tuple(suspicion), complete=finding.complete,
+            suspicion=tuple(suspicion), complete=finding.complete, evidence=fates,
             learned={one: tuple(sorted(needs)) for one, needs in finding.learned.items()},
         )
+
+    def _fate(self, evidence: Evidence, finding: Finding) -> str:
+        """Say what became of a hint of the flight recorder, and by which probes."""
+        if evidence.source != 'recorder' or not evidence.suspects or not finding.conflicts:
+            return ''
+        conflict = next((set(one) for one in finding.conflicts if set(one) & set(evidence.suspects)), None)
+        if conflict is None:
+            return 'not borne out by the probes'
+        proving: dict[tuple[str, ...], str] = {}  # the first probe of each set
+        for one in self.trial.records:
+            if one.role is Role.CERTIFICATE and (one.outcome is Outcome.FAIL) is conflict.isdisjoint(one.off):
+                proving.setdefault(one.off, str(one.n))
+        *others, last = proving.values() or ('of the baseline',)
+        return f'certified by probes {", ".join(others)} and {last}' if others else f'certified by probe {last}'
 
     def with_theme(self, plugins: frozenset[str], with_plugins: Outcome) -> Findings:
         """Return these findings with the active theme named, as the theme probes showed it."""

@@ -53,9 +53,9 @@ def inventory(found: Inventory, rules: Sequence[Suspect] = (), *, colour: bool =
     page.line(found.facts.path)
     page.line()
     if found.components:
-        rows = [(one.kind, (one.status, _status_style(one)), one.id, one.name, one.version, one.update)
+        rows = [(one.kind, (one.status, _status_style(one)), one.id, one.name, one.version, one.update, _requires(one))
                 for one in found.components]
-        page.table(('kind', 'status', 'id', 'name', 'version', 'update'), rows, indent=0)
+        page.table(('kind', 'status', 'id', 'name', 'version', 'update', 'requires'), rows, indent=0)
     if rules:
         page.line()
         lines = [(one.id, one.layer, one.name, one.where) for one in rules]
@@ -68,6 +68,11 @@ def inventory(found: Inventory, rules: Sequence[Suspect] = (), *, colour: bool =
             page.line(f'{identifier}: {problem}', 'yellow', indent=2)
     _not_read(page, found.gaps)
     return page.text()
+
+
+def _requires(part: Component) -> str:
+    asked = (('WordPress', part.requires_wordpress), ('PHP', part.requires_php))
+    return ', '.join([*(f'{what} {version}' for what, version in asked if version), *part.requires_plugins])
 
 
 def doctor(checks: Sequence[Check], *, colour: bool = False, width: int = 0) -> str:
@@ -153,7 +158,8 @@ def _evidence(page: Page, result: Report, *, verbose: bool) -> None:
     page.line('Evidence on the host (it ordered the search; it proves nothing)', 'bold')
     ranked = sorted(result.evidence, key=lambda one: -one.weight)
     for one in ranked if verbose else ranked[:_EVIDENCE]:
-        page.line(f'{one.source}: {one.reason} ({_ids(one.suspects)})', indent=2)
+        fate = f'; {one.fate}' if one.fate else ''
+        page.line(f'{one.source}: {one.reason}{fate}{f" ({_ids(one.suspects)})" if one.suspects else ""}', indent=2)
 
 
 def _not_read(page: Page, gaps: Sequence[Gap]) -> None:

@@ -26,6 +26,9 @@ class LocalShell:
 
     label = 'this machine'
 
+    def __init__(self) -> None:
+        self._running: list[RunningProcess] = []
+
     def run(self, argv: Sequence[str], *, timeout: float, stdin: bytes = b'') -> CommandResult:
         """Run to the end; CommandTimeout after ``timeout`` seconds, with all of its processes ended."""
         process = self.start(argv)
@@ -42,10 +45,14 @@ class LocalShell:
             )
         except OSError as error:
             raise ShellError(f'Cannot start {argv[0]} on {self.label}: {error.strerror}.') from error
-        return RunningProcess(LocalPipes(popen), name=f'{argv[0]} on {self.label}')
+        process = RunningProcess(LocalPipes(popen), name=f'{argv[0]} on {self.label}')
+        self._running = [*(one for one in self._running if not one.over), process]
+        return process
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """End what was started and still runs. Idempotent."""
+        for process in self._running:
+            process.end()
 
 
 class LocalPipes:

@@ -199,14 +199,19 @@ class RunningProcess:
 
     # -- the end --------------------------------------------------------------------------------
 
-    def end(self) -> None:
-        """Close stdin, give the process ten seconds to leave, then kill it on the host too. Idempotent."""
+    @property
+    def over(self) -> bool:
+        """True once it was ended and everything freed."""
+        return self._over
+
+    def end(self, *, grace: float = END_GRACE_SECONDS) -> None:
+        """Close stdin, give the process ``grace`` seconds to leave, then kill it on the host too. Idempotent."""
         if self._over:
             return
         with suppress(OSError):
             self._pipes.close_stdin()
         try:
-            gone = self._pipes.status(timeout=END_GRACE_SECONDS) is not None
+            gone = self._pipes.status(timeout=grace) is not None
         except ConnectionLost:
             gone = True  # or out of reach: nothing can be killed either way
         self.stop(kill=not gone)

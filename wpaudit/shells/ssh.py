@@ -64,6 +64,7 @@ class SshShell:
         self.label = label
         self._transport = transport
         self._line = line
+        self._running: list[RunningProcess] = []
 
     @classmethod
     def connect(
@@ -91,7 +92,9 @@ class SshShell:
         return self._started(argv, START_SECONDS, self._end_group)
 
     def close(self) -> None:
-        """Close the connection. Idempotent."""
+        """End what was started and still runs, as far as the host can be reached; close the connection. Idempotent."""
+        for process in self._running:
+            process.end()
         self._line.close()
 
     def _started(self, argv: Sequence[str], limit: float, end_group: Callable[[int], None]) -> RunningProcess:
@@ -103,7 +106,9 @@ class SshShell:
             channel, name=name, exit_signal=partial(self._transport.exit_signals.get, channel.get_id()),
             end_group=end_group, alive=self._transport.is_active,
         )
-        return RunningProcess(pipes, name=name, marker=framed.marker)
+        process = RunningProcess(pipes, name=name, marker=framed.marker)
+        self._running = [*(one for one in self._running if not one.over), process]
+        return process
 
     def _channel(self, command: str, name: str, deadline: float) -> paramiko.Channel:
         channel = None

@@ -25,6 +25,7 @@ from wpaudit.errors import Unfinished
 from wpaudit.errors import UsageError
 from wpaudit.errors import WpauditError
 from wpaudit.ports import Shell
+from wpaudit.sites.launch import GRACE
 from wpaudit.sites.launch import LaunchOptions
 from wpaudit.sites.launch import agent_source
 from wpaudit.sites.launch import ended
@@ -38,6 +39,7 @@ BEAT = 5.0              # seconds between signs of life
 ANSWER_SECONDS = 30.0
 START_SECONDS = 60.0
 NOISE_BYTES = 16 << 20  # what other code may print between two answers
+LINE_BYTES = 100        # what a line costs besides its length: many short ones take long to read
 
 
 class Agent:
@@ -54,10 +56,10 @@ class Agent:
         self._quiet = threading.Event()
         try:
             hello = self._greet()
-            self.pid = hello.whole('pid')
+            self.pid = hello.whole('pid', least=1)
             self.clock = hello.number('time') - time.time()  # how far the host's clock is ahead, seconds
         except BaseException:
-            self._process.end()
+            self._process.end(grace=GRACE)
             raise
         self._beating = threading.Thread(target=self._beat, name='wpaudit-heartbeat', daemon=True)
         self._beating.start()
@@ -97,7 +99,7 @@ class Agent:
                 if starting:
                     raise ended(self._process, ''.join(noise))
                 raise ConnectionLost('the agent on the host ended')
-            room -= len(line)
+            room -= len(line) + LINE_BYTES
             _, found, payload = line.decode('utf-8', 'replace').partition(self._sentinel)
             if not found:
                 noise.append(line.decode('utf-8', 'replace'))

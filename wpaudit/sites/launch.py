@@ -16,6 +16,7 @@ from wpaudit.ports import Process
 from wpaudit.ports import Shell
 
 START_SECONDS = 60.0
+GRACE = 1.0  # seconds to leave for one that has changed nothing yet
 NOISE_LINES = 10_000  # what a login shell, PHP and must-use plugins may print before the agent answers
 
 # Reads the agent's length and text from stdin: no file on the host, nothing of size on argv.
@@ -71,7 +72,7 @@ def launch(shell: Shell, options: LaunchOptions) -> Launched:
     try:
         return _greeted(process, options)
     except BaseException:
-        process.end()
+        process.end(grace=GRACE)
         raise
 
 
@@ -127,8 +128,9 @@ def _missing(value: str, options: LaunchOptions) -> SiteError:
             f'there is no php on the host (looked in {detail})',
             'install php-cli, or name it: --wp "/path/to/php wp.phar"'),
         'no-wp': (
-            f'WP-CLI was not found on the host (looked for {options.wp or "wp"} in {detail})',
+            f'WP-CLI was not found on the host (looked for {options.wp or f"wp in {detail}"})',
             'install it (https://wp-cli.org), or name it: --wp "php ~/wp-cli.phar"'),
+        'no-user': (f'there is no user {detail} on the host', 'is --run-as right?'),
         'not-owner': (
             f'wp-config.php belongs to {owner}, the login is {me}, and sudo -n does not lead there',
             f'log in as {owner}, or allow "{me} ALL=({owner}) NOPASSWD: ALL" in sudoers, or insist with --run-as {me}'),
@@ -167,10 +169,19 @@ SIGNS = (
     ('requires a PHP version', 'the PHP of the command line is too old for WordPress', ANOTHER_PHP),
     ('is missing the MySQL extension', 'the PHP of the command line has no MySQL extension', 'install php-mysql'),
     ('Allowed memory size', 'PHP ran out of memory on the command line', 'raise memory_limit for it'),
+    ('Out of memory', 'PHP ran out of memory on the command line', 'does the host have any left?'),
+    ('This does not seem to be a WordPress installation', 'WP-CLI finds no WordPress at this path', 'check --path'),
+)
+
+# Whose file the first error names; the trace after it names many that have no part in it.
+FILES = (
     ('/mu-plugins/', 'a must-use plugin breaks WordPress on the command line',
      'repair or move it; WP-CLI cannot skip must-use plugins'),
+    ('/wp-content/', 'a drop-in breaks WordPress on the command line',
+     'repair or move it; WP-CLI cannot skip drop-ins'),
     ('wp-config.php', 'wp-config.php breaks WordPress on the command line', 'repair the line named'),
-    ('This does not seem to be a WordPress installation', 'WP-CLI finds no WordPress at this path', 'check --path'),
+    # WP-CLI evaluates it there
+    ('/WP_CLI/Runner.php(', 'wp-config.php breaks WordPress on the command line', 'repair the line named'),
 )
 
 
@@ -179,9 +190,10 @@ def diagnosis(text: str, status: int) -> tuple[str, str]:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if 'rror' in line or 'YIKES' in line] or lines[-1:]
     quoted = f': {telling[0][:300]}' if telling else ''
-    for sign, message, hint in SIGNS:
-        if sign in text:
-            return message + quoted, hint
+    for signs, where in ((SIGNS, text), (FILES, quoted)):
+        for sign, message, hint in signs:
+            if sign in where:
+                return message + quoted, hint
     if status == 139:  # noqa: PLR2004 - 128 + SIGSEGV
         return 'PHP of the command line crashed (SIGSEGV) while WordPress started', BY_HAND
     return f'WP-CLI ended (status {status}) before the agent answered{quoted}', BY_HAND

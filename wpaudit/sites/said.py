@@ -50,9 +50,12 @@ class Said:
             raise SiteError(f'the agent on the host sent an answer of the wrong shape: "{key}" is out of range')
         return float(value)
 
-    def whole(self, key: str) -> int:
+    def whole(self, key: str, *, least: int = -MOST) -> int:
         """Return a whole number."""
-        return int(self.number(key))
+        value = int(self.number(key))
+        if value < least:
+            raise SiteError(f'the agent on the host sent an answer of the wrong shape: "{key}" is out of range')
+        return value
 
     def text(self, key: str) -> str:
         """Return a string that was sent as JSON text, or as ``{"b64": ...}`` where it is not UTF-8."""

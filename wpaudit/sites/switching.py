@@ -17,12 +17,14 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from dataclasses import field
 from dataclasses import replace
 from typing import Any
 
 from wpaudit.domain import Answer
 from wpaudit.domain import Mark
 from wpaudit.domain import Mode
+from wpaudit.domain import Recording
 from wpaudit.domain import Request
 from wpaudit.domain import Restoration
 from wpaudit.errors import ModeUnavailable
@@ -31,12 +33,17 @@ from wpaudit.errors import ShellError
 from wpaudit.errors import SiteError
 from wpaudit.errors import WpauditError
 from wpaudit.ports import Journal
+from wpaudit.ports import Observation
 from wpaudit.ports import Shell
 from wpaudit.signals import shielded
 from wpaudit.sites.agent import PATIENCE
 from wpaudit.sites.agent import Agent
 from wpaudit.sites.launch import agent_source
 from wpaudit.sites.launch import php_text
+from wpaudit.sites.recording import Seen
+from wpaudit.sites.recording import costs
+from wpaudit.sites.recording import parsed
+from wpaudit.sites.recording import readings
 from wpaudit.sites.said import Said
 from wpaudit.sites.said import encoded
 
@@ -66,10 +73,11 @@ class Key:
     suspects: tuple[str, ...]
     clock: float
 
-    def header(self, nonce: str, off: frozenset[str], *, theme: bool) -> str:
+    def header(self, nonce: str, off: frozenset[str], *, theme: bool, record: bool = False) -> str:
         """Return the value of ``X-Wpaudit`` for one request: HMAC-SHA-256 (RFC 2104) over five fields."""
         expires = int(time.time() + self.clock) + SIGNED_SECONDS
-        fields = f'v1;{nonce};{expires};{self.mask(off)};{int(theme)}'
+        flags = 't' * theme + 'r' * record
+        fields = f'v1;{nonce};{expires};{self.mask(off)};{flags}'
         return f'{fields};{hmac.new(self.secret, fields.encode(), hashlib.sha256).hexdigest()}'
 
     def mask(self, off: frozenset[str]) -> str:
@@ -99,10 +107,15 @@ class SignedStep:
     theme: bool
     cookies: tuple[tuple[str, str], ...]
     live: bool
+    record: bool = False
+    recorded: list[str] = field(default_factory=list)  # nonces, in order
 
     def prepare(self, request: Request) -> Request:
         """Return the request signed; every call makes a nonce of its own."""
-        header = (HEADER, self.key.header(secrets.token_hex(12), self.off, theme=self.theme))
+        nonce = secrets.token_hex(12)
+        if self.record:
+            self.recorded.append(nonce)
+        header = (HEADER, self.key.header(nonce, self.off, theme=self.theme, record=self.record))
         return replace(request, headers=(*request.headers, header), cookies=(*request.cookies, *self.cookies))
 
     def mark(self, request: Request, answer: Answer) -> Mark:
@@ -115,6 +128,14 @@ class SignedStep:
     def _noted(self, nonce: str) -> Mark:
         return parsed_mark(self.agent.ask('mark', nonce=nonce).text('text'))
 
+    def recording(self, seen: Observation) -> Recording | None:
+        """Read what the recorder left on the host of the last request: the one that failed, if any did."""
+        if not self.recorded:
+            return None
+        texts = self.agent.ask('recording', nonce=self.recorded[-1]).raws('parts')
+        parts = [part for part in (parsed(text, self.key.suspects) for text in texts) if part is not None]
+        return Recording(readings(parts, _last_seen(seen)), costs(parts)) if parts else None
+
 
 @dataclass(frozen=True)
 class BareStep:
@@ -126,6 +147,16 @@ class BareStep:
 
     def mark(self, request: Request, answer: Answer) -> None:
         """Leave no mark."""
+
+    def recording(self, seen: Observation) -> None:
+        """Record nothing."""
+
+
+def _last_seen(seen: Observation) -> Seen:
+    if not seen.answers:
+        return Seen(seconds=seen.seconds)
+    answer = seen.answers[-1]
+    return Seen(answer.status, answer.error, answer.truncated, answer.seconds)
 
 
 def parsed_mark(noted: str) -> Mark:
@@ -153,13 +184,21 @@ class PluginSwitcher:
         self._cookies = tuple(cookies)
         self._restoration: Restoration | None = None
 
+    @property
+    def records(self) -> bool:
+        """Tell whether the must-use plugin, which the recorder needs, is there."""
+        return self.armed
+
     @contextmanager
-    def switched(self, off: frozenset[str], *, theme: bool = False) -> Iterator[SignedStep | BareStep]:
+    def switched(
+        self, off: frozenset[str], *, theme: bool = False, record: bool = False,
+    ) -> Iterator[SignedStep | BareStep]:
         """Hold exactly ``off`` off. Isolated: by header, nothing changes. Live: the rows are written and stay so."""
         if self.mode is Mode.LIVE:
             self._agent.ask('switch', off=[encoded(suspect) for suspect in sorted(off)])
         if self.armed:
-            yield SignedStep(self._agent, self._key, off, theme, self._cookies, live=self.mode is Mode.LIVE)
+            live = self.mode is Mode.LIVE
+            yield SignedStep(self._agent, self._key, off, theme, self._cookies, live=live, record=record)
         else:
             yield BareStep()
 
@@ -258,7 +297,7 @@ def _watch(shell: Shell, agent: Agent, prepared: Prepared, setting: Setting) -> 
 
 def _arm(agent: Agent, mode: Mode) -> bool:
     try:
-        agent.ask('arm', template=base64.b64encode(php_text('isolate.php').encode()).decode())
+        agent.ask('arm', template=encoded(php_text('isolate.php')), recorder=encoded(php_text('recorder.php')))
     except ModeUnavailable:
         if mode is Mode.ISOLATED:
             raise

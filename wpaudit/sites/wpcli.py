@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from contextlib import suppress
+from dataclasses import replace
 
 from packaging.version import InvalidVersion
 from packaging.version import Version
@@ -43,6 +44,7 @@ LOG_WEIGHT = 50.0      # a log line that names a plugin's file in a failure
 RECENT_WEIGHT = 4.0    # files changed within the last days, when most others were not
 RECENT_SECONDS = 3 * 86400
 LOGIN_SECONDS = 3600
+ON = ('active', 'network')
 
 
 class WpCliSite:
@@ -119,8 +121,9 @@ class WpCliSite:
         """List plugins, must-use plugins, drop-ins and themes."""
         read = self._everything()
         facts = _facts(read.part('facts'))
-        components = tuple(_component(row, facts) for row in read.parts('components'))
-        return Inventory(facts, components)
+        components = [_component(row, facts) for row in read.parts('components')]
+        on = {slug_of(part.id) for part in components if part.status in ON}
+        return Inventory(facts, tuple(_lacking(part, on) for part in components))
 
     def must_be_free(self) -> None:
         """Raise SiteBusy or Unfinished when another run holds this site."""
@@ -133,7 +136,7 @@ class WpCliSite:
         inventory = self.inventory()
         known = {
             part.id: part for part in inventory.components
-            if part.kind in (Kind.PLUGIN, Kind.NETWORK_PLUGIN) and part.status in ('active', 'network')
+            if part.kind in (Kind.PLUGIN, Kind.NETWORK_PLUGIN) and part.status in ON
         }
         order = dict.fromkeys(self._everything().raws('order'))
         return tuple(_suspect(known[file], known) for file in order if file in known)
@@ -222,6 +225,13 @@ def _component(row: Said, facts: SiteFacts) -> Component:
         requires_plugins=requires, update=row.text('update'), where=row.raw('where'),
         modified=row.whole('modified'), problems=_problems(wordpress, php, facts),
     )
+
+
+def _lacking(part: Component, on: set[str]) -> Component:
+    """Return the part with a problem for every plugin that it requires and that is not on."""
+    lacking = [slug for slug in part.requires_plugins if slug not in on] if part.status in ON else []
+    problems = tuple(f'asks for the plugin {slug}, which is not active' for slug in lacking)
+    return replace(part, problems=(*part.problems, *problems)) if problems else part
 
 
 def _problems(wordpress: str, php: str, facts: SiteFacts) -> tuple[str, ...]:

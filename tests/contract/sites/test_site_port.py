@@ -21,6 +21,7 @@ from wpaudit.errors import UsageError
 from wpaudit.journal import FileJournal
 from wpaudit.ports import Prober
 from wpaudit.ports import Site
+from wpaudit.ports import Switcher
 from wpaudit.probes.http import HttpFetcher
 from wpaudit.probes.judge import Expectation
 from wpaudit.probes.prober import HttpProber
@@ -120,12 +121,13 @@ def test_live_is_seen_by_everybody_and_one_at_a_time(world: World) -> None:
 @pytest.mark.parametrize('mode', list(Mode))
 def test_it_is_put_back_and_verified_also_after_an_error(world: World, mode: Mode) -> None:
     before = world.everybody()
-    switcher = None
+    held: list[Switcher] = []
     with pytest.raises(ZeroDivisionError), world.site.switching(mode) as switcher, switcher.switched(before):
+        held.append(switcher)
         raise ZeroDivisionError
-    assert switcher is not None
-    assert switcher.restoration().verified
-    assert switcher.restoration().before == switcher.restoration().after
+    done = held[0].restoration()
+    assert done.verified
+    assert done.before == done.after
     assert world.everybody() == before
 
 

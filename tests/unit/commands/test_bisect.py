@@ -17,6 +17,7 @@ from wpaudit.commands.verdict import Findings
 from wpaudit.domain import Evidence
 from wpaudit.domain import Mode
 from wpaudit.domain import Outcome
+from wpaudit.domain import Recording
 from wpaudit.domain import Role
 from wpaudit.domain import Verdict
 from wpaudit.errors import CannotStart
@@ -246,6 +247,53 @@ def test_a_wrong_hint_costs_probes_and_not_the_truth() -> None:
     hint = (Evidence('log', 'named in it', (NAMES[3],), 50.0),)
     found = run(FakeSite.of(*NAMES, failing=fails_with([NAMES[10]]), hints=hint))
     assert ids(found.conflicts) == {frozenset([NAMES[10]])}
+
+
+def recording(*ids: str, weight: float = 1000.0) -> Recording:
+    return Recording((Evidence('recorder', 'died in it @ init', ids, weight),))
+
+
+@pytest.mark.parametrize('culprit', NAMES)
+def test_a_recording_leads_straight_to_the_certificate(culprit: str) -> None:
+    site = FakeSite.of(*NAMES, failing=fails_with([culprit]), recording=recording(culprit))
+    found = run(site)
+    assert ids(found.conflicts) == {frozenset([culprit])}
+    made = [one for one in found.trial.records if one.role not in (Role.BASELINE, Role.CANARY)]
+    assert [one.role for one in made] == [Role.RECORDER] + [Role.CERTIFICATE] * 3
+    assert made[0].off == ()
+    assert found.evidence[0].fate == f'certified by probes {made[1].n} and {made[2].n}'
+
+
+def test_a_recording_of_another_plugin_costs_probes_and_not_the_truth() -> None:
+    site = FakeSite.of(*NAMES, failing=fails_with([NAMES[10]]), recording=recording(NAMES[3]))
+    found = run(site)
+    assert ids(found.conflicts) == {frozenset([NAMES[10]])}
+    assert found.evidence[0].fate == 'not borne out by the probes'
+
+
+def test_of_a_conflict_it_needs_to_know_one_only() -> None:
+    site = FakeSite.of(*NAMES, failing=fails_with([NAMES[2], NAMES[7]]), recording=recording(NAMES[7]))
+    found = run(site)
+    assert ids(found.conflicts) == {frozenset([NAMES[2], NAMES[7]])}
+    assert found.evidence[0].fate.startswith('certified by probes ')
+
+
+def test_a_recording_that_does_not_fail_is_dropped_and_said_to_be() -> None:
+    site = FakeSite.of(
+        *NAMES, failing=fails_with([NAMES[10]]), recording=recording(NAMES[3]), unrecorded=Outcome.PASS)
+    found = run(site)
+    assert ids(found.conflicts) == {frozenset([NAMES[10]])}
+    assert found.evidence == ()
+    assert [gap.what for gap in found.gaps] == ['flight recorder']
+
+
+def test_nothing_is_recorded_where_that_is_not_wanted_or_not_possible() -> None:
+    wanted = FakeSite.of(*NAMES, failing=fails_with([NAMES[1]]), recording=recording(NAMES[1]))
+    for site, recorder in ((wanted, False), (replace(wanted, recording=None), True)):
+        found = run(site, recorder=recorder)
+        assert ids(found.conflicts) == {frozenset([NAMES[1]])}
+        assert all(one.role is not Role.RECORDER for one in found.trial.records)
+        assert found.evidence == ()
 
 
 def test_a_state_that_cannot_be_verified_is_exit_5() -> None:

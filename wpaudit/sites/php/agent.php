@@ -137,13 +137,15 @@ final class Wpaudit_Agent {
 			case 'prepare':
 				return Wpaudit_State::prepare( $request );
 			case 'arm':
-				return Wpaudit_State::arm( base64_decode( $request['template'] ) );
+				return Wpaudit_State::arm( base64_decode( $request['template'] ), base64_decode( $request['recorder'] ) );
 			case 'hold-cron':
 				return Wpaudit_State::hold_cron();
 			case 'switch':
 				return Wpaudit_State::switch_off( array_map( 'base64_decode', $request['off'] ) );
 			case 'mark':
 				return Wpaudit_State::mark( $request['nonce'] );
+			case 'recording':
+				return Wpaudit_State::recording( $request['nonce'] );
 			case 'finish':
 				return Wpaudit_State::finish();
 			case 'recover':

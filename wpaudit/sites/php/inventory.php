@@ -119,10 +119,20 @@ final class Wpaudit_Inventory {
 		return $rows;
 	}
 
+	/* wp_get_themes() keeps in a transient where it looked, for half an hour; where there was none, none is left. */
+	private static function installed_themes( $arguments = array() ) {
+		$known  = get_site_transient( 'theme_roots' );
+		$themes = wp_get_themes( $arguments );
+		if ( false === $known ) {
+			delete_site_transient( 'theme_roots' );
+		}
+		return $themes;
+	}
+
 	private static function themes() {
 		$updates = self::updates( 'update_themes' );
 		$rows    = array();
-		foreach ( wp_get_themes( array( 'errors' => null ) ) as $directory => $theme ) {
+		foreach ( self::installed_themes( array( 'errors' => null ) ) as $directory => $theme ) {
 			$header = array( 'Name' => $theme->get( 'Name' ), 'Version' => $theme->get( 'Version' ), 'RequiresWP' => $theme->get( 'RequiresWP' ), 'RequiresPHP' => $theme->get( 'RequiresPHP' ) );
 			$status = get_stylesheet() === (string) $directory ? 'active' : ( get_template() === (string) $directory ? 'parent' : 'inactive' );
 			$rows[] = self::component( (string) $directory, 'theme', $status, array_filter( $header ), $theme->get_stylesheet_directory(), $updates );
@@ -132,7 +142,7 @@ final class Wpaudit_Inventory {
 
 	/* An installed theme to stand in for the active one: the default, else the newest of WordPress's own. */
 	public static function other_theme() {
-		$themes = array_map( 'strval', array_keys( wp_get_themes() ) );
+		$themes = array_map( 'strval', array_keys( self::installed_themes() ) );
 		$own    = preg_grep( '/^twenty/', $themes );
 		rsort( $own );
 		array_unshift( $own, WP_DEFAULT_THEME );

@@ -8,8 +8,9 @@
  * The isolating must-use plugin: one copy per run, written by the agent with the four words in
  * double underscores replaced. A visitor's request passes through one time() and one isset().
  *
- * A probe carries "X-Wpaudit: v1;nonce;expires;mask;theme;hmac". Bit i of the mask (base64url, most
- * significant bit first) switches off suspect i of the run's configuration file. Nothing below is
+ * A probe carries "X-Wpaudit: v1;nonce;expires;mask;flags;hmac". Bit i of the mask (base64url, most
+ * significant bit first) switches off suspect i of the run's configuration file. Flags are letters: "t" replaces the
+ * theme by a default one, "r" asks for the flight recorder. Nothing below is
  * believed before the HMAC-SHA-256 (RFC 2104) over the first five fields is compared in constant time.
  *
  * PHP 7.2 and newer: the oldest that a supported WordPress runs on.
@@ -29,6 +30,7 @@ final class Wpaudit___TOKEN__ {
 	private static $off    = array();
 	private static $seen   = array();
 	private static $nonce  = '';
+	private static $record = false;
 
 	public static function boot() {
 		if ( time() > self::EXPIRES ) {
@@ -43,6 +45,7 @@ final class Wpaudit___TOKEN__ {
 			self::switch_plugins();
 			self::keep_to_ourselves();
 			self::refuse_writes();
+			self::record();
 		}
 	}
 
@@ -63,7 +66,8 @@ final class Wpaudit___TOKEN__ {
 		}
 		self::$nonce = $fields[1];
 		self::$off   = self::unmask( $fields[3] );
-		self::theme( '1' === $fields[4] );
+		self::theme( false !== strpos( $fields[4], 't' ) );
+		self::$record = false !== strpos( $fields[4], 'r' );
 		return true;
 	}
 
@@ -186,6 +190,17 @@ final class Wpaudit___TOKEN__ {
 			$wpdb->insert_id = 2147483647;
 		}
 		return 'SELECT 1';
+	}
+
+	/* Last, so that what is recorded is what any other probe does too. */
+	private static function record() {
+		$recorder = self::DIR . '/recorder-__TOKEN__.php';
+		if ( self::$record && is_file( $recorder ) ) {
+			require $recorder;
+			Wpaudit_Recorder___TOKEN__::start(
+				self::$config['marks'] . '/' . self::$nonce, self::$config['suspects'], array( __FILE__, $recorder )
+			);
+		}
 	}
 
 	/* ---- live mode: for every request ------------------------------------------------------- */

@@ -55,6 +55,7 @@ fi
 # ---- the right user: the owner of wp-config.php, never root by accident
 me=$(id -un)
 owner=$(stat -c %U "$config" 2>/dev/null || stat -f %Su "$config" 2>/dev/null)
+[ -z "$run_as" ] || id -- "$run_as" >/dev/null 2>&1 || fail no-user "$run_as"
 as=${run_as:-$owner}
 become=''
 if [ "$as" != "$me" ]; then

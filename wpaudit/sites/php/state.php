@@ -232,6 +232,17 @@ final class Wpaudit_State {
 		}
 	}
 
+	/* wpdb refuses bytes that are no text in a column's charset, which SQLite keeps: what could not be put back is not begun. */
+	private static function check_writable( $rows ) {
+		global $wpdb;
+		foreach ( $rows as $row ) {
+			$raw = base64_decode( $row['raw'] );
+			if ( $raw !== $wpdb->strip_invalid_text_for_column( $row['table'], $row['column'], $raw ) ) {
+				throw new Wpaudit_Refusal( 'no-write', 'the stored ' . $row['name'] . ' holds bytes that WordPress could not write back' );
+			}
+		}
+	}
+
 	private static function fill( $dir, $live, $request ) {
 		self::$lock = fopen( $dir . '/lock', 'c' );
 		if ( ! self::$lock || ! flock( self::$lock, LOCK_EX | LOCK_NB ) ) {
@@ -239,6 +250,9 @@ final class Wpaudit_State {
 		}
 		$rows          = self::rows();
 		$files         = self::files();
+		if ( $live ) {
+			self::check_writable( $rows );
+		}
 		$token         = $request['token'];
 		$made          = ! is_dir( WPMU_PLUGIN_DIR );
 		$mu            = WPMU_PLUGIN_DIR . '/!wpaudit-' . $token . '.php';
@@ -269,7 +283,7 @@ final class Wpaudit_State {
 	}
 
 	/* From here on visitors load the must-use plugin, inert for them in isolated mode. */
-	public static function arm( $template ) {
+	public static function arm( $template, $recorder ) {
 		self::must_be_open();
 		$journal = self::$journal;
 		if ( $journal['mu_made'] && ! is_dir( WPMU_PLUGIN_DIR ) && ! @mkdir( WPMU_PLUGIN_DIR, 0755 ) ) {
@@ -279,7 +293,10 @@ final class Wpaudit_State {
 			"'__RUNDIR__'" => var_export( $journal['dir'], true ), '__TOKEN__' => $journal['run'],
 			'__EXPIRES__' => (string) $journal['expires'], '__LIVE__' => 'live' === $journal['mode'] ? 'true' : 'false',
 		);
-		self::put( $journal['mu'], strtr( $template, $words ), (int) fileperms( ABSPATH . 'wp-load.php' ) & 0666 );
+		$beside = $journal['dir'] . '/recorder-' . $journal['run'] . '.php';
+		$mode   = (int) fileperms( ABSPATH . 'wp-load.php' ) & 0666;
+		self::put( $beside, strtr( $recorder, $words ), $mode );
+		self::put( $journal['mu'], strtr( $template, $words ), $mode );
 		return array( 'armed' => true );
 	}
 
@@ -319,13 +336,21 @@ final class Wpaudit_State {
 		if ( null === $value ) {
 			$wpdb->delete( $wpdb->options, $name );
 		} elseif ( null === self::cron_lock() ) {
-			$wpdb->insert( $wpdb->options, $name + array( 'option_value' => $value, 'autoload' => 'on' ) );
+			$wpdb->insert( $wpdb->options, self::gap() + $name + array( 'option_value' => $value, 'autoload' => 'on' ) );
 		} else {
 			$wpdb->update( $wpdb->options, array( 'option_value' => $value ), $name );
 		}
 		self::$writing = false;
 		wp_cache_delete( 'alloptions', 'options' );
 		wp_cache_delete( '_transient_doing_cron', 'options' );
+	}
+
+	/* An unused option_id below the highest: a row that comes and goes there leaves the table's counter where it is. */
+	private static function gap() {
+		global $wpdb;
+		$free = "SELECT MIN(a.option_id) + 1 FROM $wpdb->options a LEFT JOIN $wpdb->options b ON b.option_id = a.option_id + 1 WHERE b.option_id IS NULL";
+		$id   = (int) $wpdb->get_var( $free );
+		return $id && $id < (int) $wpdb->get_var( "SELECT MAX(option_id) FROM $wpdb->options" ) ? array( 'option_id' => $id ) : array();
 	}
 
 	/* A cron run that somebody else has begun since is theirs. */
@@ -347,6 +372,19 @@ final class Wpaudit_State {
 		$text = is_file( $path ) ? (string) file_get_contents( $path, false, null, 0, 4096 ) : '';
 		@unlink( $path );
 		return array( 'text' => Wpaudit_Agent::text( $text ) );
+	}
+
+	/* What the flight recorder left of one probe, a file for each of its requests; see recorder.php. */
+	public static function recording( $nonce ) {
+		self::must_be_open();
+		$parts = array();
+		$path  = self::$journal['marks'] . '/' . preg_replace( '/[^0-9a-f]/', '', $nonce ) . '-rec';
+		for ( $part = 0; $part < 8 && is_file( $path . $part ); $part++ ) {
+			$text    = (string) @file_get_contents( $path . $part, false, null, 0, 65536 );
+			$parts[] = base64_encode( str_replace( "\0", '', $text ) );
+			@unlink( $path . $part );
+		}
+		return array( 'parts' => $parts );
 	}
 
 	/* ---- live switching --------------------------------------------------------------------- */
