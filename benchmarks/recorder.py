@@ -1,20 +1,29 @@
-"""What the flight recorder costs the one request that it watches.
+"""What the flight recorder costs the one request that it watches, and what it saves the search.
 
     python -m benchmarks.recorder [--plugins 36] [--runs 40] [--path /] [--variant sqlite]
+    python -m benchmarks.recorder --search [--plugins 30 64 256]
 
 Builds the lab and sends signed requests with everything on, a plain one and a recorded one in turn, so that both see
-the same machine. Prints the ratio of the medians: the milliseconds belong to this machine.
+the same machine; prints the ratio of the medians, since the milliseconds belong to this machine. With `--search` it
+counts the probes after the baseline that `wpaudit bisect` makes with and without the recorder.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 from fixtures.lab import VARIANTS
 from fixtures.lab import Lab
+from fixtures.plugins import FAULTS
+from fixtures.plugins import folder_of
+from fixtures.plugins.moments import MOMENTS
 from wpaudit.domain import Mode
 from wpaudit.domain import Recording
 from wpaudit.domain import Request
@@ -31,18 +40,29 @@ from wpaudit.sites.wpcli import WpCliSite
 
 GOAL = 2.0
 SHOWN = 8
+KNOWN = {**FAULTS, **MOMENTS}
+FAULTS_TRIED = ('crash-include', 'crash-shortcode', 'crash-shutdown', 'big-header', 'crash-pair')
+AFTER_BASELINE = ('recorder', 'search', 'certificate')
 
 
 def main() -> None:
     """Measure and print."""
     options = _options()
-    with Lab.start(options.variant, harmless=options.plugins) as lab, tempfile.TemporaryDirectory() as state:
+    if options.search:
+        _searches(options)
+    else:
+        _requests(options)
+
+
+def _requests(options: argparse.Namespace) -> None:
+    [plugins] = options.plugins or [36]
+    with Lab.start(options.variant, harmless=plugins) as lab, tempfile.TemporaryDirectory() as state:
         site = _site(lab, Path(state))
         with site.switching(Mode.ISOLATED) as switcher:
             plain, recorded, last = _measure(lab, switcher, options.path, options.runs)
         site.close()
     ratio = statistics.median(recorded) / statistics.median(plain)
-    print(f'{options.plugins} plugins, {options.path}, {options.runs} requests of each kind in turn')
+    print(f'{plugins} plugins, {options.path}, {options.runs} requests of each kind in turn')
     print(f'plain {_spread(plain)}, recorded {_spread(recorded)}: ratio {ratio:.2f} (goal: at most {GOAL:.1f})')
     print('\ndearest of one recorded request:')
     for cost in last.costs[:SHOWN]:
@@ -51,11 +71,52 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--plugins', type=int, default=36, help='active plugins')
+    parser.add_argument('--plugins', type=int, nargs='+', help='active plugins; several numbers with --search only')
+    parser.add_argument('--search', action='store_true', help='count probes instead')
     parser.add_argument('--runs', type=int, default=40)
     parser.add_argument('--path', default='/')
     parser.add_argument('--variant', choices=sorted(VARIANTS), default='sqlite')
     return parser.parse_args()
+
+
+def _searches(options: argparse.Namespace) -> None:
+    with Lab.start(options.variant, harmless=24) as lab:
+        harmless = lab.active()
+        for count in options.plugins or (30, 64, 256):
+            for fault in FAULTS_TRIED:
+                files = [lab.install(folder_of(file)) for file in KNOWN[fault].files]
+                lab.activate([*harmless, *files, *_fillers(lab, count - len(harmless) - len(files))])
+                counts = {record: _probes(lab, fault, record=record) for record in (True, False)}
+                print(f'{count:4} plugins, {fault:16} {counts[True]:3} probes with it, {counts[False]:3} without')
+
+
+def _fillers(lab: Lab, count: int) -> list[str]:
+    """Put plugins on the site that do next to nothing."""
+    names = [f'filler-{number:03}' for number in range(max(0, count))]
+    for name in names:
+        folder = lab.path / 'wp-content/plugins' / name
+        folder.mkdir(exist_ok=True)
+        text = f"<?php\n/* Plugin Name: {name} */\nadd_action( 'init', static function () {{ return 1; }} );\n"
+        (folder / f'{name}.php').write_text(text)
+        lab.record.account.own_tree(folder)
+    return [f'{name}/{name}.php' for name in names]
+
+
+def _probes(lab: Lab, fault: str, *, record: bool) -> int:
+    with tempfile.TemporaryDirectory() as state:
+        argv = [
+            sys.executable, '-m', 'wpaudit', 'bisect', '--host', lab.target, '--url', lab.url, '--quiet',
+            '--format', 'json', '--identity', str(lab.identity), '--known-hosts', str(lab.known_hosts),
+            '--probe', KNOWN[fault].path, '--recorder' if record else '--no-recorder',
+        ]
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=600, check=False, env={**os.environ, 'XDG_STATE_HOME': state},
+        )
+    report = json.loads(done.stdout)
+    named = {one['id'] for conflict in report['conflicts'] for one in conflict}
+    if named != {file for conflict in KNOWN[fault].culprits for file in conflict}:
+        raise SystemExit(f'{fault}: wpaudit named {sorted(named)}: {done.stderr}')
+    return sum(one['role'] in AFTER_BASELINE for one in report['probes'])
 
 
 def _site(lab: Lab, state: Path) -> WpCliSite:

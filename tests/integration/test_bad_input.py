@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ import pytest
 from fixtures import web
 from fixtures.lab import Lab
 from fixtures.lab import processes
+from fixtures.lab.traces import eventually
 from fixtures.lying import write_lying_wp
 from fixtures.web import WebServer
 from wpaudit.errors import SiteError
@@ -142,16 +142,6 @@ def running(site: Lab) -> list[str]:
                 if words and (marked or str(site.path) in words) and int(folder.name) != os.getpid():
                     found.append(words[:200])
     return found
-
-
-def eventually(check: Callable[[], bool], seconds: float = 15) -> bool:
-    """Say whether something becomes true in time."""
-    deadline = time.monotonic() + seconds
-    while not check():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def files_of(site: Lab) -> set[str]:

@@ -27,6 +27,8 @@ import pytest
 
 from fixtures.lab import VARIANTS
 from fixtures.lab import Lab
+from fixtures.lab.traces import eventually
+from fixtures.lab.traces import left_behind
 from fixtures.plugins import FAULTS
 from fixtures.plugins import HARMLESS
 from fixtures.plugins import HOSTILE
@@ -190,23 +192,6 @@ def anew(stages: dict[str, Stage], site_of: Callable[[str], Lab]) -> Lab:
     """The SQLite site from a fresh start: plugin files that were written anew are seen at once."""
     stages.pop('sqlite', None)
     return site_of('sqlite')
-
-
-def left_behind(site: Lab) -> list[str]:
-    """Return what of wpaudit is on the host: files, and processes that work on this site."""
-    files = [*site.path.rglob('*wpaudit*'), *site.home.glob('.wpaudit*')]
-    listed = subprocess.run(['ps', '-u', site.user, '-o', 'args='], capture_output=True, text=True, check=False)
-    return [str(path) for path in files] + [line for line in listed.stdout.splitlines() if str(site.path) in line]
-
-
-def eventually(check: Callable[[], bool], seconds: float = 15) -> bool:
-    """Say whether something becomes true in time."""
-    deadline = time.monotonic() + seconds
-    while not check():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from fixtures.lab import network
 from fixtures.lab import processes
 from fixtures.lab import records
 from fixtures.lab.__main__ import main
+from fixtures.lab.traces import eventually
 from fixtures.plugins import FAULTS
 from fixtures.plugins import HARMLESS
 from fixtures.plugins import HOSTILE
@@ -40,16 +41,6 @@ def ssh(site: Lab, command: str, **options: str) -> subprocess.CompletedProcess[
     argv += [f'-o{name}={value}' for name, value in settings.items()]
     argv += [f'{site.user}@{network.LOOPBACK}', command]
     return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-
-
-def eventually(check: Callable[[], bool]) -> bool:
-    """Say whether something becomes true within ten seconds."""
-    deadline = time.monotonic() + 10
-    while not check():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 # Every variant

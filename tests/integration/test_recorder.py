@@ -112,7 +112,6 @@ HINTS = {
     'crash-late': 'died in crash-late @ wp_body_open after output had begun',
     'slow': r'slow took \d\.\d of \d\.\d s and was still running @ template_redirect',
     'slow-request': r'slow-request waited for 127.0.0.1 \(\d\.\d of \d\.\d s\)',
-    'time-limit': 'in time-limit (time-limit.php:15: Maximum execution time of 1 second exceeded)',
     'memory-hog': 'ran out of memory in memory-hog (memory-hog.php:16: Allowed memory size of',
     'fatal': 'ended by a PHP fatal error in fatal (fatal.php:14: Uncaught Error',
     'big-header': r'big-header added 12\d\d\d of 1\d\d\d\d bytes of response headers',
@@ -163,6 +162,16 @@ def test_it_works_in_live_mode_too(wpaudit: Callable[..., Run], site: Lab, uncha
         run = wpaudit(site, '--mode', 'live')
     assert run.named == {frozenset(KNOWN['crash-template'].files)}, run.err
     assert len(run.made) == 4
+
+
+def test_a_command_that_judges_is_recorded_too(wpaudit: Callable[..., Run], site: Lab, unchanged: Unchanged) -> None:
+    breaking(site, 'crash-template')
+    fetch = 'curl -fsS -o /dev/null -H "$WPAUDIT_HEADER" "$WPAUDIT_URL/$page"'
+    with unchanged(site):
+        run = wpaudit(site, '--run', f'for page in "?s=a" wp-login.php; do {fetch} || exit 1; done')
+    assert run.named == {frozenset(KNOWN['crash-template'].files)}, run.err
+    assert [hint['reason'] for hint in run.hints] == ['died in crash-template @ template_redirect']
+    assert len(run.made) <= 5
 
 
 def test_of_a_pair_it_names_the_one_that_died(wpaudit: Callable[..., Run], site: Lab, unchanged: Unchanged) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ import pytest
 
 from fixtures.lab import VARIANTS
 from fixtures.lab import Lab
+from fixtures.lab.traces import eventually
+from fixtures.lab.traces import left_behind
 from wpaudit.domain import Mode
 from wpaudit.domain import Request
 from wpaudit.errors import ModeUnavailable
@@ -61,23 +62,6 @@ def failing(site: Lab, *names: str) -> None:
     site.activate([*site.active(), *(site.install(name) for name in names)])
 
 
-def holds(site: Lab) -> list[str]:
-    """What of wpaudit is on the host: files, and processes of the site's user."""
-    found = [str(path) for path in site.path.rglob('*wpaudit*')] + [str(path) for path in site.home.glob('.wpaudit*')]
-    listed = subprocess.run(['ps', '-u', site.user, '-o', 'args='], capture_output=True, text=True, check=False)
-    return found + [line for line in listed.stdout.splitlines() if 'wpaudit-watchdog' in line or 'Wpaudit' in line]
-
-
-def eventually(check: Callable[[], bool], seconds: float = 15) -> bool:
-    """Say whether something becomes true in time."""
-    deadline = time.monotonic() + seconds
-    while not check():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 # -- both modes, every variant ----------------------------------------------------------------------
 
 
@@ -110,7 +94,7 @@ def test_isolated_switches_for_its_own_requests_only(site: Lab, open_site: OpenS
         assert switcher.restoration().verified
     fetcher.close()
     one.close()
-    assert eventually(lambda: holds(site) == [])
+    assert eventually(lambda: left_behind(site) == [])
 
 
 @EVERYWHERE
@@ -130,7 +114,7 @@ def test_live_switches_for_everybody_and_puts_back(site: Lab, open_site: OpenSit
         assert switcher.restoration().verified
         assert switcher.restoration().changed_seconds > 0
     one.close()
-    assert eventually(lambda: holds(site) == [])
+    assert eventually(lambda: left_behind(site) == [])
 
 
 @pytest.mark.parametrize('site', ['multisite'], indirect=True)
@@ -161,7 +145,7 @@ def test_a_killed_agent_is_put_back_by_the_watchdog(
             with switcher.switched(frozenset(suspects[:3])):
                 pass
             os.kill(one.agent.pid, signal.SIGKILL)
-            assert eventually(lambda: holds(site) == [])
+            assert eventually(lambda: left_behind(site) == [])
         assert switcher.restoration().verified
 
 
@@ -180,7 +164,7 @@ def test_a_cut_connection_is_put_back_by_the_agent(
             with switcher.switched(frozenset(suspects[:3])):
                 pass
             os.kill(parent, signal.SIGKILL)  # the sshd of this connection
-            assert eventually(lambda: holds(site) == [])
+            assert eventually(lambda: left_behind(site) == [])
         assert switcher.restoration().verified
 
 
@@ -198,7 +182,7 @@ def test_an_agent_that_hears_nothing_puts_back(
         with one.switching(Mode.LIVE) as switcher:
             with switcher.switched(frozenset(suspects[:3])):
                 pass
-            assert eventually(lambda: holds(site) == [])
+            assert eventually(lambda: left_behind(site) == [])
         assert switcher.restoration().verified
 
 
@@ -216,7 +200,7 @@ def test_an_agent_that_hangs_is_ended_by_the_watchdog(
             with switcher.switched(frozenset(suspects[:3])):
                 pass
             os.kill(one.agent.pid, signal.SIGSTOP)
-            assert eventually(lambda: holds(site) == [], 25)
+            assert eventually(lambda: left_behind(site) == [], 25)
         assert switcher.restoration().verified
 
 
@@ -234,7 +218,7 @@ def test_a_signal_to_the_agent_puts_back(
             with switcher.switched(frozenset(suspects[:3])):
                 pass
             os.kill(one.agent.pid, number)
-            assert eventually(lambda: holds(site) == [])
+            assert eventually(lambda: left_behind(site) == [])
         assert switcher.restoration().verified
 
 
@@ -254,7 +238,7 @@ def test_past_its_expiry_the_next_visitor_puts_back(site: Lab, open_site: OpenSi
             expires = text.split('EXPIRES = ', 1)[1].split(';', 1)[0]
             must_use.write_text(text.replace(f'EXPIRES = {expires};', 'EXPIRES = 1;'))
             time.sleep(2.1)  # php-fpm's opcache looks at a file's time every two seconds
-            assert eventually(lambda: bool(site.get('/')) and holds(site) == [])
+            assert eventually(lambda: bool(site.get('/')) and left_behind(site) == [])
         assert switcher.restoration().verified
 
 
@@ -312,7 +296,7 @@ def test_what_others_changed_meanwhile_is_kept_and_reported(site: Lab, open_site
     assert 'active_plugins' in switcher.restoration().message
     assert site.active() == wanted
     assert suspects[5] in switcher.restoration().advice
-    assert eventually(lambda: holds(site) == [])
+    assert eventually(lambda: left_behind(site) == [])
 
 
 def test_a_plugin_that_rewrites_the_list_cannot_in_either_mode(

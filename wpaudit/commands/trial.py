@@ -90,7 +90,10 @@ class Trial:
         self.budget.check(len(self.records))
         with _host_kept(), switcher.switched(frozenset(), theme=theme, record=True) as step:
             seen = self.prober.observe(step)
-            recording = step.recording(seen)
+            try:
+                recording = step.recording(seen)
+            except SiteError:  # no more than a hint is lost
+                recording = None
         self._note(frozenset(), Role.RECORDER, seen, left)
         return seen, recording
 

@@ -75,6 +75,7 @@ class Part:
     frames: tuple[Frame, ...] = ()
     how: str = ''
     done: bool = False
+    ended: bool = True                # whether PHP had stopped working on it when this was read
     left: Frame = Frame(Owner())      # the frame that exit or a fatal error left
     error: str = ''
     where: str = ''                   # file and line of the fatal error
@@ -105,8 +106,11 @@ def slug(suspect: str) -> str:
 
 # -- reading the file -----------------------------------------------------------------------------
 
-def parsed(text: str, suspects: Sequence[str]) -> Part | None:
-    """Read one request's file, without its padding; None when it is none. ``suspects`` are in the run's order."""
+def parsed(text: str, suspects: Sequence[str], *, ended: bool = True) -> Part | None:
+    """Read one request's file, without its padding; None when it is none.
+
+    ``suspects`` are in the run's order. ``ended`` is False when PHP was still at work when the file was read.
+    """
     lines = text.split('\n')
     if lines[0] != FIRST_LINE:
         return None
@@ -117,7 +121,7 @@ def parsed(text: str, suspects: Sequence[str]) -> Part | None:
             break
         frames.append(reader.frame_line(line))
     said = next((line[2:] for line in lines[1:] if line.startswith('= ')), '')
-    return reader.part(tuple(frames), said)
+    return replace(reader.part(tuple(frames), said), ended=ended)
 
 
 class _Reader:
@@ -217,15 +221,16 @@ def _text(value: object, most: int = LONGEST) -> str:
 def readings(parts: Sequence[Part], seen: Seen) -> tuple[Evidence, ...]:
     """Return the reasons that a failing probe's recording gives, the strongest first.
 
-    ``parts`` are the requests of the probe in order: a redirect that was followed makes another one.
+    ``parts`` are the requests of the probe in order: a redirect that was followed makes another one, and a command
+    may send several. The last one that says anything counts.
     """
-    if not parts:
-        return ()
-    part = parts[-1]
     if seen.error == 'redirect-loop':
         return _redirected(parts)
-    found = _fatal(part) or _stopped(part, seen)
-    return tuple(found or _headers(part, seen) or _status(part) or _left(part))
+    for part in reversed(parts):
+        found = _fatal(part) or _stopped(part, seen) or _headers(part, seen) or _status(part) or _left(part)
+        if found:
+            return tuple(found)
+    return ()
 
 
 def _evidence(owner: Owner, reason: str, weight: float = NAMED) -> Evidence:
@@ -263,7 +268,8 @@ def _died(part: Part) -> list[Evidence]:
         return []
     if part.frames:
         after = ' after output had begun' if part.frames[-1].output or part.sent else ''
-        return _stack(part.frames, f'died in {part.frames[-1]}{after}')
+        how = 'died in' if part.ended else 'was not over yet in'
+        return _stack(part.frames, f'{how} {part.frames[-1]}{after}')
     if part.how:
         return []  # it came to its end, and only the last shutdown functions were skipped
     last = f'; the last to run before was {part.last}' if part.last.hook else ''
@@ -340,8 +346,8 @@ def _status(part: Part) -> list[Evidence]:
 
 
 def _left(part: Part) -> list[Evidence]:
-    if part.how != 'exit' or not part.left.owner.suspects:
-        return []
+    if part.how != 'exit' or not part.left.owner.suspects or part.redirects:
+        return []  # to exit after a redirect is what WordPress asks for
     return [_evidence(part.left.owner, f'{part.left} ended the request (exit)')]
 
 

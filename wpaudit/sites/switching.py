@@ -132,8 +132,9 @@ class SignedStep:
         """Read what the recorder left on the host of the last request: the one that failed, if any did."""
         if not self.recorded:
             return None
-        texts = self.agent.ask('recording', nonce=self.recorded[-1]).raws('parts')
-        parts = [part for part in (parsed(text, self.key.suspects) for text in texts) if part is not None]
+        said = self.agent.ask('recording', nonce=self.recorded[-1])
+        read = (parsed(text, self.key.suspects, ended=said.flag('ended')) for text in said.raws('parts'))
+        parts = [part for part in read if part is not None]
         return Recording(readings(parts, _last_seen(seen)), costs(parts)) if parts else None
 
 

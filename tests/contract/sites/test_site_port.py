@@ -122,9 +122,14 @@ def test_live_is_seen_by_everybody_and_one_at_a_time(world: World) -> None:
 def test_it_is_put_back_and_verified_also_after_an_error(world: World, mode: Mode) -> None:
     before = world.everybody()
     held: list[Switcher] = []
-    with pytest.raises(ZeroDivisionError), world.site.switching(mode) as switcher, switcher.switched(before):
-        held.append(switcher)
-        raise ZeroDivisionError
+
+    def fall_over() -> None:
+        with world.site.switching(mode) as switcher, switcher.switched(before):
+            held.append(switcher)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fall_over()
     done = held[0].restoration()
     assert done.verified
     assert done.before == done.after

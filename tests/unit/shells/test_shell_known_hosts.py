@@ -33,7 +33,7 @@ def file(tmp_path: Path) -> Path:
     ('[*.example]:2222', 'shop.example', 2222), ('*,!bad.example', 'shop.example', 22),
     (hashed_name('shop.example'), 'shop.example', 22), (hashed_name('[shop.example]:2222'), 'shop.example', 2222),
     ('shop.example', 'shop.example', 2222), ('2001:db8::1', '2001:db8::1', 22),
-])
+], ids=lambda _: '')  # hashed names have a new salt every time: no names for tests
 def test_a_known_key_is_trusted(file: Path, names: str, host: str, port: int) -> None:
     file.write_text('# comment\n\n@cert-authority * ' + line('x') + 'damaged line\nx ssh-rsa !!!\n' + line(names))
 
@@ -43,7 +43,7 @@ def test_a_known_key_is_trusted(file: Path, names: str, host: str, port: int) ->
 @pytest.mark.parametrize('names', [
     'other.example', 'shop.example.org', 'xshop.example', '[shop.example]:2222', '*,!shop.example',
     '|1|x|y', '|1|', '|1||', hashed_name('other.example'), '[s]hop.example', 'shop?example.',
-])
+], ids=lambda _: '')
 def test_other_names_do_not_match(file: Path, names: str) -> None:
     file.write_text(line(names))
 

@@ -140,6 +140,23 @@ def test_headers_are_shared_out() -> None:
     assert readings([part], Seen(200)) == ()
 
 
+def test_a_proxy_may_have_answered_while_php_went_on() -> None:
+    text = 'wpaudit-recording 1\n+    0.100000 0 p0\tinit\tf   \n'
+    part = parsed(text, (A,), ended=False)
+    assert part is not None
+    assert [one.reason for one in readings([part], Seen(502, seconds=0.2))] == ['was not over yet in a @ init']
+    [one] = readings([part], Seen(504, seconds=30.0))
+    assert one.reason == 'a took 29.9 of 30.0 s and was still running @ init'
+
+
+def test_of_several_requests_the_last_that_says_anything_counts() -> None:
+    well, broken = Part(how='returned', done=True), Part(frames=(framed(A),))
+    sent_on = Part(how='exit', done=True, left=framed(B), redirects=((framed(B), 'here'),))
+    for parts in ([broken, well], [sent_on, broken], [broken, sent_on]):
+        assert [one.suspects for one in readings(parts, Seen(502))] == [(A,)]
+    assert readings([sent_on, well], Seen(502)) == ()
+
+
 def test_plugins_that_share_a_directory_are_named_together() -> None:
     text = 'wpaudit-recording 1\n+    0.100000 0 p0,p1\tinit\tf   \n'
     part = parsed(text, ('shop/one.php', 'shop/two.php'))

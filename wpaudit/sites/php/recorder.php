@@ -57,6 +57,7 @@ final class Wpaudit_Tape___TOKEN__ {
 			return false;
 		}
 		stream_set_write_buffer( self::$file, 0 );
+		flock( self::$file, LOCK_EX ); // as long as this process works on the request: a proxy may have answered before
 		self::$started = self::$now = isset( $_SERVER['REQUEST_TIME_FLOAT'] ) ? (float) $_SERVER['REQUEST_TIME_FLOAT'] : microtime( true );
 		self::$peak    = memory_get_peak_usage();
 		self::$headers = strlen( implode( "\r\n", headers_list() ) );

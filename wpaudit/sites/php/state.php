@@ -15,7 +15,8 @@ final class Wpaudit_State {
 	private static $journal = null;  // this run's journal, null when nothing is open
 	private static $lock    = null;
 	private static $writing = false;
-	private static $changed = 0.0;   // when the first live change was made
+	private static $since   = 0.0;   // since when visitors see a changed list; 0 while they do not
+	private static $seconds = 0.0;   // how long they saw one before that
 	private static $beats   = 0;
 
 	/* ---- the gate --------------------------------------------------------------------------- */
@@ -378,13 +379,27 @@ final class Wpaudit_State {
 	public static function recording( $nonce ) {
 		self::must_be_open();
 		$parts = array();
+		$ended = true;
 		$path  = self::$journal['marks'] . '/' . preg_replace( '/[^0-9a-f]/', '', $nonce ) . '-rec';
 		for ( $part = 0; $part < 8 && is_file( $path . $part ); $part++ ) {
+			$ended   = self::unlocked( $path . $part );
 			$text    = (string) @file_get_contents( $path . $part, false, null, 0, 65536 );
 			$parts[] = base64_encode( str_replace( "\0", '', $text ) );
 			@unlink( $path . $part );
 		}
-		return array( 'parts' => $parts );
+		return array( 'parts' => $parts, 'ended' => $ended );
+	}
+
+	/* Whether the file's writer is gone; waits a moment for it. */
+	private static function unlocked( $path ) {
+		$handle = @fopen( $path, 'r' );
+		for ( $tries = 0; $handle && $tries < 100; $tries++ ) {
+			if ( flock( $handle, LOCK_SH | LOCK_NB ) ) {
+				return true;
+			}
+			usleep( 20000 );
+		}
+		return false;
 	}
 
 	/* ---- live switching --------------------------------------------------------------------- */
@@ -411,10 +426,13 @@ final class Wpaudit_State {
 		}
 		if ( $targets ) {
 			self::save(); // what we are about to write is on disk before it is in the database
-			self::$changed = self::$changed ? self::$changed : microtime( true );
+			self::$since = self::$since ? self::$since : microtime( true );
 		}
 		foreach ( $targets as $i => $target ) {
 			self::write( self::$journal['rows'][ $i ], $target );
+		}
+		if ( ! $off ) {
+			self::stop_clock();
 		}
 		return array( 'written' => count( $targets ) );
 	}
@@ -439,6 +457,11 @@ final class Wpaudit_State {
 			}
 		}
 		return count( $kept ) === count( $value ) ? $raw : serialize( $kept );
+	}
+
+	private static function stop_clock() {
+		self::$seconds += self::$since ? microtime( true ) - self::$since : 0;
+		self::$since    = 0.0;
 	}
 
 	private static function is_ours( $row ) {
@@ -467,7 +490,8 @@ final class Wpaudit_State {
 			}
 		}
 		self::release_cron( $journal );
-		$seconds = self::$changed ? microtime( true ) - self::$changed : 0;
+		self::stop_clock();
+		$seconds = self::$seconds;
 		self::tidy( $journal );
 		$rows          = self::rows();
 		$files         = self::files();
