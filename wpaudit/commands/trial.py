@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field
+from functools import partial
 from typing import TypeVar
 
 from wpaudit.domain import Outcome
@@ -121,25 +122,27 @@ class Trial:
         return seen[0]
 
     def settled(
-        self, switcher: Switcher, off: frozenset[str], role: Role, *, confirm: bool, parallel: int, left: int = 0,
-        theme: bool = False,
+        self, switcher: Switcher, off: frozenset[str], role: Role, *, confirm: bool, parallel: int,
+        at_once: bool = False, left: int = 0, theme: bool = False,
     ) -> Outcome:
         """Answer one query of the search; one on which a name rests only when repeated probes agree.
 
         A failure that the host's mark backs needs no repetition: only the fault makes one, while a pass may be the
-        luck of an unsteady fault.
+        luck of an unsteady fault. ``at_once`` repeats without waiting for the first answer, where a pass is likely.
         """
-        seen = self.probe(switcher, off, role, left=left, theme=theme)
+        look = partial(self.steady, switcher, off, role, parallel=parallel, left=left, theme=theme)
+        times = CONFIRMATIONS if confirm and at_once and switcher.parallel and parallel > 1 else 1
+        seen = look(times=times)
         if seen.outcome is Outcome.UNREACHED:
             raise Inconclusive(f'a probe never reached WordPress, twice: {seen.evidence}')
         loaded_anyway(seen, off)
-        backed = seen.outcome is Outcome.FAIL and all(mark is not None for mark in seen.marks) and seen.marks
-        if confirm and not backed:
-            again = self.steady(
-                switcher, off, role, times=CONFIRMATIONS - 1, parallel=parallel, left=left, theme=theme,
-            )
-            agreed([seen, again])
+        if confirm and times < CONFIRMATIONS and not _backed_failure(seen):
+            agreed([seen, look(times=CONFIRMATIONS - 1)])
         return seen.outcome
+
+
+def _backed_failure(seen: Observation) -> bool:
+    return seen.outcome is Outcome.FAIL and bool(seen.marks) and all(mark is not None for mark in seen.marks)
 
 
 @contextmanager

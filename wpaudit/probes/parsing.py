@@ -138,4 +138,7 @@ def _refuse_hostile(text: str) -> None:
 
 
 def _quoted(text: str) -> str:
-    return quote(text, safe="%/:=&?~#+!$,;'@()*[]|", errors='surrogateescape')
+    try:
+        return quote(text, safe="%/:=&?~#+!$,;'@()*[]|", errors='surrogateescape')
+    except UnicodeEncodeError as error:
+        raise UsageError(f'{text!r} holds half a character; a URL cannot') from error

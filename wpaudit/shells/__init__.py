@@ -37,6 +37,9 @@ def open_shell(target: Target, options: ShellOptions = ShellOptions()) -> Shell:
 
 
 def _ssh(target: Target, options: ShellOptions) -> Shell:
+    from wpaudit.shells.ssh_library import load_paramiko
+
+    load_paramiko()
     from wpaudit.shells.ssh import SshShell
 
     return SshShell.connect(
