@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -28,6 +29,7 @@ from wpaudit.shells import ShellOptions
 from wpaudit.shells import open_shell
 from wpaudit.shells.target import parse_target
 from wpaudit.sites.launch import LaunchOptions
+from wpaudit.sites.launch import agent_source
 from wpaudit.sites.wpcli import WpCliSite
 
 Unchanged = Callable[[Lab], AbstractContextManager[None]]
@@ -255,6 +257,30 @@ def test_a_second_run_is_refused_and_told_who_is_first(site: Lab, open_site: Ope
     with open_site('third').switching(Mode.ISOLATED) as switcher:
         pass
     assert switcher.restoration().verified
+
+
+def inside(site: Lab, method: str, *arguments: str) -> str:
+    """Call a private method of the host's part; return its refusal's code word, or what it returns."""
+    given = ''.join(f', {json.dumps(argument)}' for argument in arguments)
+    call = (
+        f'$method = new ReflectionMethod("Wpaudit_State", "{method}"); $method->setAccessible(true);'
+        f'try {{ echo $method->invoke(null{given}); }} catch (Wpaudit_Refusal $no) {{ echo $no->code_word; }}'
+    )
+    return site.wp('eval', f'{agent_source()}\n{call}', '--skip-plugins', '--skip-themes').stdout
+
+
+def test_a_run_that_was_a_moment_slower_takes_no_other_place(site: Lab, open_site: OpenSite) -> None:
+    with open_site().switching(Mode.ISOLATED):
+        assert inside(site, 'make_place') == 'busy'
+    assert list(site.home.glob('.wpaudit*')) == []
+
+
+def test_a_run_directory_is_removed_whatever_the_path_is_called(site: Lab) -> None:
+    place = site.path / 'wp-content' / 'a [site] *' / '.wpaudit'
+    made = site.run(['sh', '-c', 'mkdir -p "$0/marks" && touch "$0/lock" "$0/marks/one"', str(place)])
+    assert made.returncode == 0
+    assert inside(site, 'remove', str(place)) == '1'
+    assert not place.exists()
 
 
 def test_an_unfinished_journal_stops_the_next_run_and_restore_finishes_it(

@@ -251,10 +251,15 @@ final class Wpaudit___TOKEN__ {
 			}
 		}
 		@unlink( __FILE__ );
-		foreach ( array_merge( (array) glob( self::DIR . '/*/*' ), (array) glob( self::DIR . '/*' ) ) as $path ) {
-			is_dir( $path ) ? @rmdir( $path ) : @unlink( $path );
+		self::remove( self::DIR );
+	}
+
+	private static function remove( $dir ) {
+		foreach ( array_diff( is_dir( $dir ) ? (array) @scandir( $dir ) : array(), array( '.', '..', '' ) ) as $name ) {
+			$path = $dir . '/' . $name;
+			is_dir( $path ) && ! is_link( $path ) ? self::remove( $path ) : @unlink( $path );
 		}
-		@rmdir( self::DIR );
+		@rmdir( $dir );
 	}
 
 	private static function put_back( $rows ) {

@@ -141,6 +141,10 @@ final class Wpaudit_State {
 				chmod( $dir, 0711 ); // the web server's user passes through, and cannot list
 				return $dir;
 			}
+			$other = self::found(); // somebody was quicker: another place would be another lock
+			if ( $other ) {
+				throw new Wpaudit_Refusal( $other['state'], json_encode( $other ) );
+			}
 		}
 		$where = implode( ' nor ', self::places() );
 		throw new Wpaudit_Refusal( 'read-only', "neither $where can be created, so there is no place for the journal" );
@@ -168,9 +172,11 @@ final class Wpaudit_State {
 		self::put( self::$journal['dir'] . '/journal.php', self::KEEP . json_encode( self::$journal ), 0600 );
 	}
 
+	/* By scandir(), since glob() would take a bracket in the site's own path for a pattern. */
 	private static function remove( $dir ) {
-		foreach ( array_merge( (array) glob( $dir . '/*/*' ), (array) glob( $dir . '/*' ) ) as $path ) {
-			is_dir( $path ) && ! is_link( $path ) ? @rmdir( $path ) : @unlink( $path );
+		foreach ( array_diff( is_dir( $dir ) ? (array) @scandir( $dir ) : array(), array( '.', '..', '' ) ) as $name ) {
+			$path = $dir . '/' . $name;
+			is_dir( $path ) && ! is_link( $path ) ? self::remove( $path ) : @unlink( $path );
 		}
 		return @rmdir( $dir );
 	}
