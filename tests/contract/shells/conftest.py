@@ -45,7 +45,7 @@ def make_sshd(
     tmp_path_factory: pytest.TempPathFactory, keys: dict[str, Path],
 ) -> Iterator[Callable[..., Sshd]]:
     if SSHD is None:
-        pytest.skip('needs OpenSSH sshd')
+        pytest.fail('OpenSSH sshd is missing: script/bootstrap installs it')
     if os.geteuid() == 0:
         Path('/run/sshd').mkdir(mode=0o755, exist_ok=True)  # sshd as root will not start without it
     made: list[Sshd] = []

@@ -242,6 +242,7 @@ final class Wpaudit___TOKEN__ {
 		if ( $lock && ! flock( $lock, LOCK_EX | LOCK_NB ) ) {
 			return; // somebody of ours is left after all
 		}
+		$journal = array();
 		$claimed = self::DIR . '/journal-claimed.php';
 		if ( @rename( self::DIR . '/journal.php', $claimed ) ) {
 			$journal = self::read( $claimed );
@@ -251,6 +252,10 @@ final class Wpaudit___TOKEN__ {
 			}
 		}
 		@unlink( __FILE__ );
+		@unlink( __FILE__ . '~' );
+		if ( ! empty( $journal['mu_made'] ) ) {
+			@rmdir( __DIR__ );
+		}
 		self::remove( self::DIR );
 	}
 
@@ -280,6 +285,12 @@ final class Wpaudit___TOKEN__ {
 			$wpdb->update( $row['table'], array( $row['column'] => base64_decode( $row['raw'] ) ), $where );
 			wp_cache_delete( 'alloptions', 'options' );
 			wp_cache_delete( 'active_plugins', 'options' );
+			if ( isset( $row['network'] ) ) {
+				wp_cache_delete( $row['network'] . ':' . $row['name'], 'site-options' );
+			}
+			if ( base64_decode( $row['raw'] ) !== $wpdb->get_var( $query ) ) {
+				return false; // the journal stays, and the next visit tries again
+			}
 		}
 		return true;
 	}

@@ -503,7 +503,7 @@ final class Wpaudit_State {
 		$files         = self::files();
 		$after         = self::digest( $rows, $files );
 		$verified      = $after === $journal['digest'] || ( 'isolated' === $journal['mode'] && $files === $journal['files'] );
-		$left          = array_filter( array( $journal['mu'], $journal['dir'] ), 'file_exists' );
+		$left          = array_filter( array( $journal['mu'], $journal['mu'] . '~', $journal['dir'] ), 'file_exists' );
 		self::$journal = null;
 		return array(
 			'verified' => $verified && ! $left && ! $foreign, 'before' => $journal['digest'], 'after' => $after,
@@ -545,6 +545,7 @@ final class Wpaudit_State {
 
 	private static function tidy( $journal ) {
 		@unlink( $journal['mu'] );
+		@unlink( $journal['mu'] . '~' ); // a process killed while it wrote leaves this one
 		if ( $journal['mu_made'] && is_dir( WPMU_PLUGIN_DIR ) ) {
 			@rmdir( WPMU_PLUGIN_DIR );
 		}

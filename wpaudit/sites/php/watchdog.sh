@@ -9,7 +9,7 @@ trap '' HUP INT
 echo "$$" >"$dir/watchdog"
 
 away() {
-    rm -f -- "$must_use"
+    rm -f -- "$must_use" "$must_use~"
     [ "$made" = made ] && rmdir -- "${must_use%/*}" 2>/dev/null
     rm -rf -- "$dir"
     exit 0
