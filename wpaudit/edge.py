@@ -11,6 +11,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextlib import suppress
+from typing import NoReturn
 
 import click
 
@@ -23,6 +24,8 @@ from wpaudit.report.printable import printable
 from wpaudit.signals import raised_as_exceptions
 
 BUG = 70
+BROKEN_PIPE = 128 + 13
+CANNOT_WRITE = 4
 
 # told (message, hint, exit code); prints the error in the format that was asked for
 OnError = Callable[[str, str, int], None]
@@ -48,7 +51,7 @@ def guarded(on_error: OnError | None = None) -> Iterator[None]:
     except BrokenPipeError:
         with suppress(OSError):  # the reader of our stdout has left; do not complain again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + 13)
+        sys.exit(BROKEN_PIPE)
     except Exception as error:  # the edge: a bug must end in a sentence and a log too
         hint = f'please report it with {_logged(error)}'
         _leave(f'a bug in wpaudit: {type(error).__name__}: {error}', hint, BUG, on_error)
@@ -60,6 +63,44 @@ def _leave(message: str, hint: str, code: int, on_error: OnError | None) -> None
         if on_error is not None:
             on_error(message, hint, code)
     sys.exit(code)
+
+
+def ended_at_once(main: Callable[[], object]) -> NoReturn:
+    """Run the command line and leave the process without taking the interpreter apart.
+
+    By then everything is put back and closed. What remains is memory, and freeing it object by object takes longer
+    than several probes.
+    """
+    code = _left_with(main)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            code = code or _unwritten(error)
+    os._exit(code)
+
+
+def _left_with(main: Callable[[], object]) -> int:
+    """Return the exit status that ``main`` asked for."""
+    try:
+        main()
+    except SystemExit as left:
+        if isinstance(left.code, str):
+            click.echo(left.code, err=True)
+            return 1
+        return left.code or 0
+    except OSError as error:  # of printing: whatever a command does itself is guarded
+        return _unwritten(error)
+    return 0
+
+
+def _unwritten(error: OSError) -> int:
+    """Say that the result could not be printed: ``--format json > file`` on a full disk must not pass for success."""
+    if isinstance(error, BrokenPipeError):  # the reader has seen enough
+        return BROKEN_PIPE
+    with suppress(OSError):
+        say(f'the output could not be written: {error.strerror}')
+    return CANNOT_WRITE
 
 
 def _logged(error: BaseException) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -96,3 +98,42 @@ def test_a_reader_that_left_does_not_change_the_exit_code() -> None:
     with pytest.raises(SystemExit) as left, guarded(gone):
         raise errors.SiteError('no')
     assert left.value.code == 4
+
+
+# -- the end of the process ---------------------------------------------------------------------------
+
+def ended(code: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[bytes]:
+    program = f'import sys\nfrom wpaudit.edge import ended_at_once\ndef main():\n    {code}\nended_at_once(main)'
+    return subprocess.run(
+        [sys.executable, '-c', program], stdout=stdout, stderr=subprocess.PIPE, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(('code', 'status'), [
+    ('print("all of it")', 0), ('print("all of it"); sys.exit(3)', 3), ('print("all of it"); sys.exit()', 0),
+])
+def test_the_process_ends_with_its_status_and_all_it_printed(code: str, status: int) -> None:
+    done = ended(code)
+    assert (done.returncode, done.stdout, done.stderr) == (status, b'all of it\n', b'')
+
+
+def test_a_sentence_as_status_is_printed() -> None:
+    done = ended('sys.exit("so it is")')
+    assert (done.returncode, done.stderr) == (1, b'so it is\n')
+
+
+def test_output_that_cannot_be_written_is_no_success() -> None:
+    with open('/dev/full', 'wb') as full:
+        done = ended('print("lost")', stdout=full.fileno())
+        shown = subprocess.run(
+            [sys.executable, '-m', 'wpaudit', '--help'], stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+    for one in (done, shown):
+        assert one.returncode == 4
+        assert one.stderr == b'wpaudit: the output could not be written: No space left on device\n'
+
+
+def test_a_reader_that_has_left_is_no_error_to_talk_about() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = ended('print("lost")', stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + 13, b'')
