@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 
+from wpaudit.commands.trial import Recorded
 from wpaudit.commands.trial import Trial
 from wpaudit.commands.trial import agreed
 from wpaudit.commands.trial import loaded_anyway
@@ -20,8 +24,8 @@ from wpaudit.ports import Observation
 from wpaudit.ports import Switcher
 
 VISITS = 2       # probes as a visitor; made while the agent starts, so they cost no time
-# With all on a probe is made three times: a fault that shows in 30 % of the requests passes for
-# steady in 0.2 % of the runs, the visits counted in.
+# With all on a probe is made three times, once under the eyes of the flight recorder: a fault that shows in 30 % of
+# the requests passes for steady in 0.2 % of the runs, the visits counted in.
 STEADY_ON = 3
 STEADY_OFF = 2
 
@@ -33,6 +37,7 @@ class Baseline:
     outcome: Outcome  # of everything off
     theme: bool = False
     note: str = ''
+    recorded: Recorded | None = None  # the probe that the flight recorder watched
 
 
 def visits(trial: Trial) -> list[Observation]:
@@ -77,16 +82,24 @@ def _reach_hint(seen: Observation) -> str:
 
 
 def proven(
-    trial: Trial, switcher: Switcher, everything: frozenset[str], *, parallel: int, visited: bool,
+    trial: Trial, switcher: Switcher, everything: frozenset[str], *, parallel: int, visited: bool, record: bool,
 ) -> Baseline:
-    """Probe all on and all off. ``visited`` tells that visitors were seen to fail.
+    """Probe all on and all off.
 
+    ``visited`` tells that visitors were seen to fail; ``record`` lets the flight recorder watch one of the probes.
     Raises ModeUnavailable when this way of switching does not work here or does not show the failure,
     Unsteady when answers to the same question differ.
     """
-    on, off = _looked(trial, switcher, everything, parallel=parallel)
-    if not _fails(trial, on, visited=visited):
+    seen = _looked(trial, switcher, everything, parallel=parallel, record=record)
+    if not _fails(trial, seen.on, visited=visited):
         return Baseline(Outcome.PASS, note='healthy')
+    return replace(_without(trial, switcher, everything, seen.off, parallel=parallel), recorded=seen.recorded)
+
+
+def _without(
+    trial: Trial, switcher: Switcher, everything: frozenset[str], off: list[Observation], *, parallel: int,
+) -> Baseline:
+    """Say what everything off means."""
     agreed(off)
     if off[0].outcome is Outcome.UNREACHED:
         raise ModeUnavailable(f'with everything off the probe never reached WordPress: {off[0].evidence}')
@@ -96,12 +109,44 @@ def proven(
     return _with_other_theme(trial, switcher, everything, off[0], parallel=parallel)
 
 
+@dataclass(frozen=True)
+class _Looks:
+    """What the first probes saw, with everything on and with everything off."""
+
+    on: list[Observation]
+    off: list[Observation]
+    recorded: Recorded | None = None
+
+
 def _looked(
-    trial: Trial, switcher: Switcher, everything: frozenset[str], *, parallel: int,
+    trial: Trial, switcher: Switcher, everything: frozenset[str], *, parallel: int, record: bool,
+) -> _Looks:
+    """Probe all on and all off, a few times each: at once where nobody else sees it, else only as far as needed.
+
+    A probe that the recorder watched is as good as any when it fails; when it does not, the recorder may have
+    been in its way, and a plain one takes its place.
+    """
+    recorded: list[Recorded] = []
+
+    def watched() -> Observation:
+        recorded.append(trial.recorded(switcher))
+        return recorded[0].seen
+
+    def plain(role: Role = Role.BASELINE) -> Observation:
+        return trial.probe(switcher, frozenset(), role)
+
+    last = watched if record and switcher.records else plain
+    on, off = _probed(trial, switcher, [partial(plain, Role.CANARY), plain, last], everything, parallel=parallel)
+    if recorded and recorded[0].seen.outcome is not Outcome.FAIL:
+        on = [*on[:-1], plain()]
+    return _Looks(on, off, recorded[0] if recorded else None)
+
+
+def _probed(
+    trial: Trial, switcher: Switcher, on: Sequence[Callable[[], Observation]], everything: frozenset[str], *,
+    parallel: int,
 ) -> tuple[list[Observation], list[Observation]]:
-    """Probe all on and all off, a few times each: at once where nobody else sees it, else only as far as needed."""
-    on = [partial(trial.probe, switcher, frozenset(), role) for role in (Role.CANARY, Role.BASELINE, Role.BASELINE)]
-    off = [partial(trial.probe, switcher, everything, Role.BASELINE)] * STEADY_OFF
+    off: list[Callable[[], Observation]] = [partial(trial.probe, switcher, everything, Role.BASELINE)] * STEADY_OFF
     if switcher.parallel and parallel > 1:
         seen = together([*on, *off], parallel=parallel)
         _reached(seen[0])

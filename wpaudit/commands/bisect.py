@@ -184,13 +184,14 @@ class _Run:
         everything = frozenset(one.id for one in suspects) - _closure(suspects, pinned)
         base = baseline.proven(
             self.trial, switcher, everything, parallel=self.options.parallel, visited=not self.options.as_user,
+            record=self.options.recorder,
         )
         if base.note == 'healthy':
             return replace(self.findings, verdict=Verdict.HEALTHY, message=HEALTHY)
         if base.outcome is Outcome.FAIL:
             return self._not_a_plugin(switcher, base, everything)
         evidence, gaps = self._evidence()
-        recorded, lost = self._recorded(switcher, theme=base.theme)
+        recorded, lost = self._recorded(base)
         evidence, gaps = (*recorded, *evidence), (*gaps, *lost)
         self.findings = replace(self.findings, evidence=evidence, gaps=(*self.findings.gaps, *gaps), note=base.note)
         problem = _problem(suspects, pinned, _weights(evidence), self._at_once(switcher))
@@ -202,12 +203,11 @@ class _Run:
         except (ShellError, SiteError) as error:  # it only orders the search
             return (), (Gap('logs on the host', error.message),)
 
-    def _recorded(self, switcher: Switcher, *, theme: bool) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
-        """Let the flight recorder watch one failing probe; a recording of anything else is worth nothing."""
-        if not (self.options.recorder and switcher.records):
+    def _recorded(self, base: baseline.Baseline) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
+        """Return what the flight recorder saw of a failing probe; a recording of anything else is worth nothing."""
+        if base.recorded is None:
             return (), ()
-        self.listener.stage(Stage.SEARCH)
-        seen, recording = self.trial.recorded(switcher, theme=theme)
+        seen, recording = base.recorded.seen, base.recorded.recording
         if seen.outcome is not Outcome.FAIL:
             reason = f'its probe did not show the failure ({seen.evidence}), so what it recorded was dropped'
             self.listener.note(f'the flight recorder: {reason}')

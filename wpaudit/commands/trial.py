@@ -30,8 +30,8 @@ from wpaudit.ports import Switcher
 
 Result = TypeVar('Result')
 
-# Probes behind a passing claim on which a name rests. A fault of rate p that failed six baseline probes in a row and
-# hides from c more has the chance p^6 (1-p)^c: at most 1.1 % for c = 2, whatever p is.
+# Probes behind a passing claim on which a name rests. A fault of rate p that failed five baseline probes in a row and
+# hides from c more has the chance p^5 (1-p)^c: at most 1.5 % for c = 2, whatever p is.
 CONFIRMATIONS = 2
 
 
@@ -48,6 +48,14 @@ class Budget:
             raise BudgetSpent(f'the budget of {self.probes} probes is spent', hint='allow more with --max-probes')
         if time.monotonic() >= self.deadline:
             raise BudgetSpent('the time for this run is up', hint='allow more with --max-time')
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A probe that the flight recorder watched, and what it wrote; None when nothing could be read."""
+
+    seen: Observation
+    recording: Recording | None
 
 
 @dataclass
@@ -84,19 +92,17 @@ class Trial:
         with _host_kept(), switcher.switched(off, theme=theme) as step:
             return self.prober.observe(step)
 
-    def recorded(
-        self, switcher: Switcher, *, left: int = 0, theme: bool = False,
-    ) -> tuple[Observation, Recording | None]:
+    def recorded(self, switcher: Switcher, *, left: int = 0) -> Recorded:
         """Probe with everything on and the flight recorder running; return what it recorded too."""
         self.budget.check(len(self.records))
-        with _host_kept(), switcher.switched(frozenset(), theme=theme, record=True) as step:
+        with _host_kept(), switcher.switched(frozenset(), record=True) as step:
             seen = self.prober.observe(step)
             try:
                 recording = step.recording(seen)
             except SiteError:  # no more than a hint is lost
                 recording = None
         self._note(frozenset(), Role.RECORDER, seen, left)
-        return seen, recording
+        return Recorded(seen, recording)
 
     def _note(self, off: frozenset[str], role: Role, seen: Observation, left: int) -> None:
         with self._lock:
