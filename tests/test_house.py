@@ -25,7 +25,7 @@ README = (ROOT / 'README.md').read_text(encoding='utf-8')
 RANKS = {
     'cli': 6, '__main__': 7, 'app': 5, 'edge': 5,
     'commands': 4, 'shells': 4, 'sites': 4, 'firewalls': 4, 'probes': 4, 'report': 4, 'journal': 4,
-    'engine': 3, 'triage': 3, 'ports': 2, 'signals': 2, 'domain': 1, 'errors': 1, 'versions': 1, '': 0,
+    'engine': 3, 'triage': 3, 'ports': 2, 'signals': 2, 'facts': 1.5, 'domain': 1, 'errors': 1, 'versions': 1, '': 0,
 }
 ADAPTERS = {'shells', 'sites', 'firewalls', 'probes', 'report', 'journal'}
 IMPURE = {'os', 'sys', 'socket', 'subprocess', 'threading', 'time', 'pathlib'}

@@ -25,6 +25,12 @@ from wpaudit.domain import Request
 from wpaudit.domain import Restoration
 from wpaudit.domain import Stage
 from wpaudit.domain import Suspect
+from wpaudit.facts import Handshake
+from wpaudit.facts import HostState
+from wpaudit.facts import LogLine
+from wpaudit.facts import Look
+from wpaudit.facts import Purpose
+from wpaudit.facts import Resolution
 
 # -- shells -------------------------------------------------------------------------------------
 
@@ -183,6 +189,15 @@ class Site(Protocol):
         """Put back what an interrupted run left; None when there is nothing to put back."""
 
 
+@dataclass(frozen=True)
+class Ground:
+    """What a firewall layer stands on: the shell to the host, and which site on it is asked about."""
+
+    shell: Shell
+    path: str  # ABSPATH, the directory of WordPress
+    url: str
+
+
 class Layer(Protocol):
     """A kind of suspect other than plugins: a firewall, with its own list and its own switch."""
 
@@ -193,6 +208,39 @@ class Layer(Protocol):
 
     def switching(self, mode: Mode) -> AbstractContextManager[Switcher]:
         """As ``Site.switching``, for this layer's suspects."""
+
+
+# -- triage -------------------------------------------------------------------------------------
+
+class Outside(Protocol):
+    """Looks at a site over the network, without its host's help. Never raises for what a site or a network does."""
+
+    vantage: str  # 'here', 'via user@host', 'proxy URL'
+
+    def resolve(self, name: str) -> Resolution:
+        """Ask what ``name`` means, IPv4 and IPv6."""
+
+    def connect(self, address: str, port: int, *, tls_name: str = '') -> Handshake:
+        """Open a TCP connection, and TLS on it when ``tls_name`` is given; close it."""
+
+    def look(self, purpose: Purpose, request: Request, *, address: str = '', marker: str = '', timeout: float) -> Look:
+        """Send ``request``, to ``address`` instead of what the name means if given. Thread-safe."""
+
+    def close(self) -> None:
+        """Drop what is open. Idempotent."""
+
+
+class Inside(Protocol):
+    """Looks at a site from its own host. Reads only, and bounded; what cannot be read is a gap, never a guess."""
+
+    def state(self) -> tuple[HostState, tuple[Gap, ...]]:
+        """Say how the host is now: load, memory, disks, php-fpm pools, settings that matter."""
+
+    def look(self, purpose: Purpose, request: Request, *, marker: str = '', timeout: float) -> Look:
+        """Send ``request`` from the host: HOST_PUBLIC, HOST_LOOPBACK, FASTCGI or INSIDE."""
+
+    def lines(self, since: float, markers: Sequence[str]) -> tuple[tuple[LogLine, ...], tuple[Gap, ...]]:
+        """Return the lines of the host's logs from ``since`` (our clock) on; those about ``markers`` are so marked."""
 
 
 class Journal(Protocol):
