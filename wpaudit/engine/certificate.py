@@ -74,7 +74,7 @@ class Writer:
         """Return what was observed of these conflicts and fixes; complete when nothing is unresolved."""
         proven = [u for u in conflicts if certified(self._model, self._log, u)]
         whole = self._model.everything
-        working = [off for off in offs if self._log.seen(whole & ~off, confirmed=True) is Outcome.PASS]
+        working = [off for off in offs if self._log.works(whole & ~off)]
         claims = [*self._baselines(), *(c for u in proven for c in self._conflict(u)), *self._fixes(working)]
         return Finding(
             conflicts=tuple(self._model.names(self._model.tops(u)) for u in proven),

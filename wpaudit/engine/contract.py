@@ -41,6 +41,10 @@ class Problem:
     ``requires`` holds direct, declared dependencies; ids that are not items are ignored. ``pinned`` are
     never switched off, nor is what they require. A weight of 3 says "three times as likely as a plain
     suspect"; a missing one is 1. ``parallel`` is how many queries of a batch may be useful at once.
+
+    How answers become sure without ``Query.confirm``: with ``sure_failures`` one FAIL proves that its set fails, since
+    nothing else makes one. With ``enough`` above 0 so many PASS answers do, of a set itself and of sets around it: were
+    the failure unsteady and in there, each of them would have had to miss it.
     """
 
     items: tuple[str, ...]
@@ -48,6 +52,8 @@ class Problem:
     pinned: frozenset[str] = frozenset()
     weights: Mapping[str, float] = field(default_factory=dict)
     parallel: int = 1
+    sure_failures: bool = False
+    enough: int = 0
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from wpaudit.domain import Outcome
 from wpaudit.domain import Role
@@ -41,6 +42,15 @@ class Unresolved(Exception):
     """The observations do not support an answer; the message says why, in one sentence."""
 
 
+@dataclass(frozen=True)
+class Question:
+    """One exact set. ``claim``: something in the finding may rest on it; ``sure``: and has to, as it is answered."""
+
+    mask: int
+    claim: bool = False
+    sure: bool = False
+
+
 class Desk:
     """Puts questions to the oracle and the answers into the log."""
 
@@ -49,26 +59,36 @@ class Desk:
         self._log = log
         self._oracle = oracle
 
-    def fails(self, mask: int) -> bool:
-        """Tell whether ``mask`` fails; asks only when the log does not know.
+    @property
+    def _thrifty(self) -> bool:
+        """Whether a claim may wait for other answers to make it sure."""
+        return self._model.sure_failures and self._model.enough > 0 and not self._log.doubted
 
-        If it does fail, a name will rest on that answer, hence ``confirm``.
-        """
+    def fails(self, mask: int) -> bool:
+        """Tell whether ``mask`` fails; asks only when the log does not know. If it does, a name will rest on it."""
         outcome = self._log.known(mask)
         if outcome is None:
-            outcome = self.confirmed([mask])[0]
+            outcome = self.claimed([mask])[0]
         return outcome is Outcome.FAIL
 
     def confirmed(self, masks: Sequence[int]) -> list[Outcome]:
         """Return direct answers on which a claim may rest."""
-        return self.ask([(mask, True) for mask in masks])
+        return self.ask([Question(mask, claim=True, sure=True) for mask in masks])
+
+    def claimed(self, masks: Sequence[int]) -> list[Outcome]:
+        """Return direct answers on which a claim will rest, made sure now where other answers cannot do so later."""
+        return self.ask([self.claim(mask) for mask in masks])
+
+    def claim(self, mask: int) -> Question:
+        """Return the question whose answer a claim will rest on."""
+        return Question(mask, claim=True, sure=not self._thrifty)
 
     def direct(self, masks: Sequence[int]) -> list[Outcome]:
         """Return direct answers that steer the search."""
-        return self.ask([(mask, False) for mask in masks])
+        return self.ask([Question(mask) for mask in masks])
 
-    def ask(self, questions: Sequence[tuple[int, bool]]) -> list[Outcome]:
-        """Answer (set, confirm) pairs by direct observation, asking in one batch what is not in the log.
+    def ask(self, questions: Sequence[Question]) -> list[Outcome]:
+        """Answer by direct observation, asking in one batch what is not in the log.
 
         Raises Contradiction or Changed after everything was recorded.
         """
@@ -78,26 +98,30 @@ class Desk:
         clash = self._log.contradiction()
         if clash:
             raise Contradiction(*clash)
-        return [self._answer(mask) for mask, _ in questions]
+        return [self._answer(one.mask) for one in questions]
 
-    def observe(self, questions: Sequence[tuple[int, bool]]) -> bool:
+    def observe(self, questions: Sequence[Question]) -> bool:
         """Do what ``ask`` does but raise nothing; return False when an answer changed.
 
         Once one did, every question is asked with ``confirm``: an unconfirmed PASS means little then.
         """
-        needed = {mask: sure or self._log.unsteady for mask, sure in questions}
-        wanted = {mask: sure for mask, sure in needed.items() if self._log.seen(mask, confirmed=sure) is None}
+        wanted: dict[int, Query] = {}
+        for one in questions:
+            sure = one.sure or self._log.unsteady
+            if self._log.seen(one.mask, confirmed=sure) is None:
+                # Where one more passing answer makes it sure, one is asked for.
+                repeated = sure and not (self._thrifty and self._log.backing(one.mask) + 1 >= self._model.enough)
+                wanted[one.mask] = self._query(one, repeated or self._log.unsteady)
         if not wanted:
             return True
-        claims = {mask for mask, sure in questions if sure}
-        answers = self._oracle([self._query(mask, mask in claims, sure) for mask, sure in wanted.items()])
-        results = [self._log.record(mask, outcome, confirmed=sure)
-                   for (mask, sure), outcome in zip(wanted.items(), answers, strict=True)]
+        answers = self._oracle(list(wanted.values()))
+        results = [self._log.record(mask, outcome, confirmed=query.confirm)
+                   for (mask, query), outcome in zip(wanted.items(), answers, strict=True)]
         return all(results)
 
     def look(self, mask: int) -> Outcome:
         """Return the answer for exactly ``mask`` while monotonicity is in doubt."""
-        self.observe([(mask, False)])
+        self.observe([Question(mask)])
         return self._answer(mask)
 
     def _answer(self, mask: int) -> Outcome:
@@ -106,6 +130,6 @@ class Desk:
             raise AssertionError(mask)
         return outcome
 
-    def _query(self, mask: int, claim: bool, confirm: bool) -> Query:
-        role = Role.CERTIFICATE if claim else Role.SEARCH
-        return Query(frozenset(self._model.names(mask)), role, confirm)
+    def _query(self, question: Question, confirm: bool) -> Query:
+        role = Role.CERTIFICATE if question.claim else Role.SEARCH
+        return Query(frozenset(self._model.names(question.mask)), role, confirm)

@@ -7,11 +7,13 @@ in the end is never inferred: see ``certificate``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from collections.abc import Iterator
 
 from wpaudit.domain import Outcome
 from wpaudit.engine.model import Model
+from wpaudit.engine.model import bits
 
 
 class Log:
@@ -24,8 +26,10 @@ class Log:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self.unsteady = False
+        self.unsteady = False  # the same set was answered differently
+        self.doubted = False   # answers contradicted one another: a hidden dependency, or an unsteady failure
         self._seen: dict[int, tuple[Outcome, bool]] = {}
+        self._passes: dict[int, int] = {}  # how often each set was seen to pass
         self._failing: list[int] = []
         self._passing: list[int] = []
         self._clash: tuple[int, int] | None = None
@@ -34,7 +38,10 @@ class Log:
     def record(self, mask: int, outcome: Outcome, *, confirmed: bool) -> bool:
         """Note an answer; return False when it differs from the one noted before for the same set."""
         before = self.seen(mask)
-        self._seen[mask] = (outcome, confirmed)
+        sure = confirmed or (outcome is Outcome.FAIL and self._model.sure_failures)
+        self._seen[mask] = (outcome, sure)
+        if outcome is Outcome.PASS:
+            self._passes[mask] = self._passes.get(mask, 0) + (max(1, self._model.enough) if confirmed else 1)
         steady = before in (None, outcome)
         self.unsteady = self.unsteady or not steady
         if before is None:
@@ -62,9 +69,33 @@ class Log:
             self._passing.append(mask)
 
     def seen(self, mask: int, *, confirmed: bool = False) -> Outcome | None:
-        """Return what was observed for exactly this set (``confirmed``: and repeated), or None."""
+        """Return what was observed for exactly this set (``confirmed``: and is sure), or None."""
         outcome, sure = self._seen.get(mask, (None, False))
-        return outcome if sure or not confirmed else None
+        if sure or not confirmed:
+            return outcome
+        return outcome if outcome is Outcome.PASS and self.backing(mask) >= self._enough() else None
+
+    def backing(self, mask: int) -> int:
+        """Return how many passing answers say that ``mask`` passes: its own, and those of sets around it."""
+        return sum(times for m, times in self._passes.items() if mask & ~m == 0 and self._model.closed(m))
+
+    def works(self, mask: int) -> bool:
+        """Tell whether ``mask``, the site without a fix, surely passes.
+
+        No set but all of them lies around it. What backs it is that each of its suspects was on in enough passing
+        answers, those of other fixes among them.
+        """
+        if self.seen(mask) is not Outcome.PASS:
+            return False
+        if self.seen(mask, confirmed=True) is Outcome.PASS:
+            return True
+        counted = [(m, times) for m, times in self._passes.items() if self._model.closed(m)]
+        return all(
+            sum(times for m, times in counted if m >> i & 1) >= self._enough() for i in bits(mask & ~self._model.base))
+
+    def _enough(self) -> float:
+        """Return how many passing answers make one sure: none do once there was reason for doubt."""
+        return self._model.enough if self._model.enough and not (self.unsteady or self.doubted) else math.inf
 
     def known(self, mask: int) -> Outcome | None:
         """Return what was observed for this set or follows from monotonicity, or None."""

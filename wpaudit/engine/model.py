@@ -53,6 +53,8 @@ class Model:
         self._pinned = self.mask(problem.pinned)
         self.share = shares([problem.weights.get(item, 1.0) for item in self.items]) if self.items else []
         self.learned: dict[str, frozenset[str]] = {}
+        self.sure_failures = problem.sure_failures
+        self.enough = problem.enough
         self._close()
 
     def _close(self) -> None:

@@ -60,6 +60,8 @@ class Repairer:
         needs: list[int] = []
         while not good(self._look(start | self._union(needs))):
             self._limit(culprit, needs, MAX_GATHERED)
+            if not chain:  # all that was seen to work is on, and it does not
+                raise Unresolved('The same sets of suspects keep giving different answers.')
             place = self._turning_point(start | self._union(needs), chain, good)
             needs.append(chain[place - 1])
             chain = chain[:place - 1]

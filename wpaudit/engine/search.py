@@ -25,6 +25,7 @@ from wpaudit.engine.contract import Problem
 from wpaudit.engine.desk import Contradiction
 from wpaudit.engine.desk import Desk
 from wpaudit.engine.desk import Foreign
+from wpaudit.engine.desk import Question
 from wpaudit.engine.desk import Surprise
 from wpaudit.engine.desk import Unresolved
 from wpaudit.engine.hitting import MAX_FIXES
@@ -134,6 +135,7 @@ class Search:
                 break
             self._add(self._shrinker.conflict_in(failing, found=len(self._conflicts)))
         self._settle_doubts(offs)
+        self._settle_claims(offs)
         limit = f'The fixes were verified, but there are more than {MAX_FIXES}; not all were looked at.'
         return Writer(self._model, self._log).finding(self._conflicts, offs, '' if whole else limit)
 
@@ -143,10 +145,12 @@ class Search:
         for mask in masks:
             if self._log.known(mask) is Outcome.FAIL:
                 return mask
-        left = [mask for mask in masks if self._log.seen(mask, confirmed=True) is not Outcome.PASS]
+        left = [mask for mask in masks if not self._log.works(mask)]
+        # Several fixes back one another; a single one has nothing around it.
+        asked = self._desk.claimed if len(masks) > 1 else self._desk.confirmed
         for start in range(0, len(left), self._width):
             batch = left[start:start + self._width]
-            for mask, outcome in zip(batch, self._desk.confirmed(batch), strict=True):
+            for mask, outcome in zip(batch, asked(batch), strict=True):
                 if outcome is Outcome.FAIL:
                     return mask
                 if outcome is not Outcome.PASS:
@@ -157,14 +161,14 @@ class Search:
         """Prove ``conflict`` minimal and keep it, or the smaller one inside that its proof reveals."""
         while True:
             without = conflict_questions(self._model, conflict)
-            outcomes = self._desk.confirmed([conflict, *without, *self._next_complements(conflict)])
+            outcomes = self._desk.claimed([conflict, *without, *self._next_complements(conflict)])
             answers = dict(zip(without, outcomes[1:], strict=False))
             smaller = next((mask for mask, outcome in answers.items() if outcome is Outcome.FAIL), None)
             if smaller is None:
                 break
             conflict = self._shrinker.conflict_in(smaller, found=len(self._conflicts))
         for mask in (conflict, *without):
-            if not comparable(self._desk.confirmed([mask])[0]):
+            if not comparable(self._desk.claimed([mask])[0]):
                 raise Foreign(mask)
         self._conflicts = minimal([*self._conflicts, conflict])
 
@@ -182,16 +186,24 @@ class Search:
             if not comparable(outcome):
                 raise Foreign(mask)
 
+    def _settle_claims(self, offs: Sequence[int]) -> None:
+        """Ask again what nothing else has made sure by now."""
+        for conflict in self._conflicts:
+            self._desk.confirmed([conflict, *conflict_questions(self._model, conflict)])
+        masks = [self._model.everything & ~off for off in offs]
+        self._desk.confirmed([mask for mask in masks if not self._log.works(mask)])
+
     def _repair(self, surprise: Surprise) -> None:
         """Ask again what surprised; what still does is explained by a dependency."""
         if self._restarts > MAX_RESTARTS:
             raise Unresolved('The same sets of suspects keep giving different answers.')
+        self._log.doubted = True
         if isinstance(surprise, Contradiction):
-            self._desk.observe([(surprise.failing, True), (surprise.passing, True)])
+            self._desk.observe([Question(mask, claim=True, sure=True) for mask in (surprise.failing, surprise.passing)])
             if self._log.contradiction() == (surprise.failing, surprise.passing):
                 self._explain(surprise.failing, passes)
         elif isinstance(surprise, Foreign):
-            self._desk.observe([(surprise.mask, True)])
+            self._desk.observe([Question(surprise.mask, claim=True, sure=True)])
             if not comparable(self._desk.look(surprise.mask)):
                 self._explain(surprise.mask, comparable)
 

@@ -13,6 +13,7 @@ from itertools import accumulate
 from wpaudit.domain import Outcome
 from wpaudit.engine.desk import Desk
 from wpaudit.engine.desk import Foreign
+from wpaudit.engine.desk import Question
 from wpaudit.engine.log import Log
 from wpaudit.engine.model import Model
 
@@ -109,7 +110,7 @@ class Hunt:
 
     def _passes_without(self, suspects: int) -> bool:
         mask = self._failing & ~self._model.below(suspects)
-        return self._desk.confirmed([mask])[0] is Outcome.PASS
+        return self._desk.claimed([mask])[0] is Outcome.PASS
 
     def _narrowed(self) -> tuple[int, int]:
         """Return low < high: the first ``high`` of the chain make it fail, the first ``low`` do not.
@@ -127,7 +128,7 @@ class Hunt:
                 raise Foreign(prefixes[min(blind)])
             masks = self._with_singles([prefixes[j] for j in picks], self._chain[low:high])
             # The first prefix adds a single suspect: should it fail, a name will rest on that answer.
-            self._desk.ask([(mask, mask == prefixes[1]) for mask in masks])
+            self._desk.ask([self._desk.claim(mask) if mask == prefixes[1] else Question(mask) for mask in masks])
             blind.update(j for j in picks if self._log.seen(prefixes[j]) not in (Outcome.FAIL, Outcome.PASS))
             low, high = self._bounds(prefixes)
             blind = {j for j in blind if low < j < high}

@@ -57,6 +57,7 @@ class World:
     pinned: Ids = NOTHING
     weights: dict[str, float] = field(default_factory=dict)
     parallel: int = 1
+    thrifty: bool = False  # failures are sure at once, passes when two answers say so
     fail_after: int | None = None
     asked: list[Query] = field(default_factory=list)
     rounds: int = 0
@@ -67,7 +68,10 @@ class World:
 
     @property
     def problem(self) -> Problem:
-        return Problem(self.items, self.requires, self.pinned, self.weights, self.parallel)
+        return Problem(
+            self.items, self.requires, self.pinned, self.weights, self.parallel, sure_failures=self.thrifty,
+            enough=2 if self.thrifty else 0,
+        )
 
     @property
     def known(self) -> dict[Ids, Outcome]:
@@ -84,11 +88,21 @@ class World:
             assert closure(query.on, self.requires, self.items) == query.on, 'not closed'
             assert self.base <= query.on, 'pinned suspects off'
             assert query.on not in self.known, 'a baseline was asked again'
-            assert not any(q.on == query.on and q.confirm >= query.confirm for q in self.asked), 'asked twice'
+            before = [q for q in self.asked if q.on == query.on]
+            if self.thrifty:
+                assert len(before) < 2, 'asked three times'
+                assert not any(q.confirm for q in before), 'asked again though it was sure'
+            else:
+                assert not any(q.confirm >= query.confirm for q in before), 'asked twice'
             if self.fail_after is not None and len(self.asked) >= self.fail_after:
                 raise KeyboardInterrupt
             self.asked.append(query)
         return [self.truth(query.on) for query in queries]
+
+    def backing(self, on: Ids) -> int:
+        """Return how many passing answers were given of sets that hold all of ``on``; none count unless thrifty."""
+        passing = [q for q in self.asked if on <= q.on and self.truth(q.on) is Outcome.PASS]
+        return sum(1 + q.confirm for q in passing) if self.thrifty else 0
 
     @property
     def probes(self) -> int:
@@ -116,20 +130,20 @@ def assert_honest(world: World, finding: Finding) -> None:
         assert on in observed
         assert world.truth(on) is claim.outcome
         claimed[on] = claim.outcome
-    sure = {q.on for q in world.asked if q.confirm} | set(world.known)
+    asked_for = {q.on for q in world.asked if q.confirm} | set(world.known)
     requires = with_learned(world, finding)
     for conflict in finding.conflicts:
         on = closure(frozenset(conflict), requires, world.items) | world.base
         assert claimed[on] is Outcome.FAIL
-        assert on in sure
+        assert world.thrifty or on in asked_for
         for member in conflict:
             rest = on - below(world, requires, frozenset([member]))
             assert claimed[rest] is Outcome.PASS
-            assert rest in sure
+            assert rest in asked_for or world.backing(rest) >= 2
     for fix in finding.fixes:
         rest = frozenset(world.items) - below(world, requires, frozenset(fix))
         assert claimed[rest] is Outcome.PASS
-        assert rest in sure
+        assert rest in asked_for or all(world.backing(frozenset([one])) >= 2 for one in rest - world.base)
 
 
 def with_learned(world: World, finding: Finding) -> dict[str, Ids]:

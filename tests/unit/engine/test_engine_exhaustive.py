@@ -25,10 +25,11 @@ DEPENDENCIES = {
 
 @pytest.mark.parametrize('count', [1, 2, 3, 4])
 @pytest.mark.parametrize('parallel', [1, 3, 8])
-def test_every_monotone_failure(count: int, parallel: int) -> None:
+@pytest.mark.parametrize('thrifty', [False, True])
+def test_every_monotone_failure(count: int, parallel: int, thrifty: bool) -> None:
     items = names(count)
     for conflicts in antichains(items):
-        world = World(items, conflicts, parallel=parallel)
+        world = World(items, conflicts, parallel=parallel, thrifty=thrifty)
         assert_right(world, world.found())
 
 
@@ -44,12 +45,12 @@ def test_every_monotone_failure_of_five() -> None:
 
 
 @pytest.mark.parametrize('kind', DEPENDENCIES)
-@pytest.mark.parametrize('parallel', [1, 4])
-def test_every_monotone_failure_with_declared_dependencies(kind: str, parallel: int) -> None:
+@pytest.mark.parametrize(('parallel', 'thrifty'), [(1, False), (4, False), (1, True)])
+def test_every_monotone_failure_with_declared_dependencies(kind: str, parallel: int, thrifty: bool) -> None:
     items = names(4)
     requires = {i: frozenset(needs) for i, needs in DEPENDENCIES[kind].items()}
     for conflicts in antichains(items):
-        world = World(items, conflicts, requires=requires, parallel=parallel)
+        world = World(items, conflicts, requires=requires, parallel=parallel, thrifty=thrifty)
         assert_right(world, world.found())
 
 

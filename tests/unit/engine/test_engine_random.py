@@ -130,6 +130,19 @@ def test_the_median_number_of_probes_meets_its_goal(kind: str, goal: int) -> Non
     assert sorted(counts)[50] <= goal
 
 
+@pytest.mark.parametrize('count', [30, 64, 256])
+def test_evidence_that_names_one_of_a_pair_leaves_its_partner_to_be_found(count: int) -> None:
+    items = names(count)
+    rng = random.Random(f'pair {count}')
+    made = []
+    for _ in range(101):
+        pair = rng.sample(items, 2)
+        world = World(items, [frozenset(pair)], weights={pair[0]: 1000.0}, thrifty=True)
+        assert world.found().complete
+        made.append(world.probes)
+    assert max(made) <= 5 + math.ceil(math.log2(count))
+
+
 @pytest.mark.parametrize('count', [16, 64, 256])
 def test_evidence_that_names_the_culprit_leaves_two_probes(count: int) -> None:
     items = names(count)
