@@ -22,6 +22,7 @@ from pathlib import Path
 from fixtures.lab import VARIANTS
 from fixtures.lab import Lab
 from fixtures.plugins import FAULTS
+from fixtures.plugins import Symptom
 from fixtures.plugins import folder_of
 from fixtures.plugins.moments import MOMENTS
 from wpaudit.domain import Mode
@@ -41,7 +42,21 @@ from wpaudit.sites.wpcli import WpCliSite
 GOAL = 2.0
 SHOWN = 8
 KNOWN = {**FAULTS, **MOMENTS}
-FAULTS_TRIED = ('crash-include', 'crash-shortcode', 'crash-shutdown', 'big-header', 'crash-pair')
+# What is said of the flight recorder in docs/architecture.md, a fault for each moment and each kind of failure.
+FAULTS_TRIED = {
+    'crash-worker': 'crash at init',
+    'crash-template': 'crash at template_redirect',
+    'crash-shortcode': 'crash in a shortcode',
+    'crash-rest': 'crash in a REST callback',
+    'crash-include': 'crash at include time',
+    'crash-shutdown': 'crash in a shutdown function',
+    'slow': 'time limit of php-fpm',
+    'memory-hog': 'memory limit',
+    'big-header': 'too big header',
+    'crash-late': 'truncated output',
+    'crash-pair': 'conflict of a pair',
+}
+FAIL_ON = {Symptom.FATAL: ('--fail-on', '500')}
 AFTER_BASELINE = ('recorder', 'search', 'certificate')
 
 
@@ -83,11 +98,12 @@ def _searches(options: argparse.Namespace) -> None:
     with Lab.start(options.variant, harmless=24) as lab:
         harmless = lab.active()
         for count in options.plugins or (30, 64, 256):
-            for fault in FAULTS_TRIED:
+            for fault, what in FAULTS_TRIED.items():
                 files = [lab.install(folder_of(file)) for file in KNOWN[fault].files]
                 lab.activate([*harmless, *files, *_fillers(lab, count - len(harmless) - len(files))])
                 counts = {record: _probes(lab, fault, record=record) for record in (True, False)}
-                print(f'{count:4} plugins, {fault:16} {counts[True]:3} probes with it, {counts[False]:3} without')
+                said = f'{count:4} plugins, {what:28} {counts[True]:3} probes with it, {counts[False]:3} without'
+                print(said, flush=True)
 
 
 def _fillers(lab: Lab, count: int) -> list[str]:
@@ -108,10 +124,13 @@ def _probes(lab: Lab, fault: str, *, record: bool) -> int:
             sys.executable, '-m', 'wpaudit', 'bisect', '--host', lab.target, '--url', lab.url, '--quiet',
             '--format', 'json', '--identity', str(lab.identity), '--known-hosts', str(lab.known_hosts),
             '--probe', KNOWN[fault].path, '--recorder' if record else '--no-recorder',
+            *FAIL_ON.get(KNOWN[fault].symptom, ()),
         ]
         done = subprocess.run(
             argv, capture_output=True, text=True, timeout=600, check=False, env={**os.environ, 'XDG_STATE_HOME': state},
         )
+    if not done.stdout.startswith('{'):
+        raise SystemExit(f'{fault}: wpaudit ended with {done.returncode}: {done.stderr}')
     report = json.loads(done.stdout)
     named = {one['id'] for conflict in report['conflicts'] for one in conflict}
     if named != {file for conflict in KNOWN[fault].culprits for file in conflict}:

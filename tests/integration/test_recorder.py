@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -96,7 +97,9 @@ def breaking(site: Lab, *names: str) -> None:
 def asked(name: str) -> tuple[str, ...]:
     """What a person who sees the fault adds to the command."""
     fault = KNOWN[name]
-    also = {Symptom.FATAL: ('--fail-on', '500'), Symptom.EMPTY: ('--fail-on', 'redirect-loop')}.get(fault.symptom, ())
+    also = {Symptom.FATAL: ('--fail-on', '500'), Symptom.EMPTY: ('--expect-text', '</html>')}.get(fault.symptom, ())
+    if name == 'redirect-loop':
+        also = ('--fail-on', 'redirect-loop')
     return ('--probe', fault.path, *also)
 
 
@@ -116,6 +119,8 @@ HINTS = {
     'fatal': 'ended by a PHP fatal error in fatal (fatal.php:14: Uncaught Error',
     'big-header': r'big-header added 12\d\d\d of 1\d\d\d\d bytes of response headers',
     'answers-502': 'answers-502 @ template_redirect set the status 502',
+    'exit-at-load': 'exit-at-load @ include ended the request (exit)',
+    'dies': 'dies @ template_redirect ended the request (exit)',
     'redirect-loop': 'redirect-loop @ template_redirect redirected to 127.0.0.1/',
 }
 
@@ -135,6 +140,21 @@ def test_a_single_culprit_takes_four_probes_after_the_baseline(
     assert HINTS[name] in hint['reason'] or re.search(HINTS[name], hint['reason'])
     numbers = [one['n'] for one in run.made]
     assert hint['fate'] == f'certified by probes {numbers[1]} and {numbers[2]}'
+
+
+def test_the_time_limit_of_php_itself_names_what_was_running(
+    wpaudit: Callable[..., Run], unchanged: Unchanged,
+) -> None:
+    # A second of computing may take long on a busy machine, so php-fpm has to be patient.
+    with Lab.start('sqlite', harmless=6, request_timeout='60s') as site:
+        site.activate([*site.active(), site.install('time-limit')])
+        with unchanged(site):
+            run = wpaudit(site, '--fail-on', '500', '--timeout', '60')
+    assert run.named == {frozenset(['time-limit/time-limit.php'])}, run.err
+    [hint] = run.hints
+    assert "reached PHP's time limit in time-limit @ template_redirect (time-limit.php:" in hint['reason']
+    assert 'Maximum execution time of 1 second exceeded' in hint['reason']
+    assert hint['fate'].startswith('certified by probes ')
 
 
 @pytest.mark.parametrize('site', ['apache', 'mariadb', 'multisite'], indirect=True)
@@ -317,6 +337,37 @@ def test_costs_are_added_up_for_each_plugin(
     assert sum(cost.queries for cost in recording.costs) > 5
     core = next(cost for cost in recording.costs if cost.name == 'WordPress itself')
     assert core.seconds > 0
+
+
+def test_a_probe_of_wp_cron_runs_no_event_and_loses_none(
+    site: Lab, switcher: Callable[[], AbstractContextManager[Switcher]], unchanged: Unchanged,
+) -> None:
+    breaking(site, 'scheduled')
+    config = site.path / 'wp-config.php'
+    # As where the system's cron asks for wp-cron.php; otherwise any page view might.
+    config.write_text(config.read_text().replace('<?php', "<?php\ndefine( 'DISABLE_WP_CRON', true );", 1))
+    planned = site.wp('cron', 'event', 'schedule', 'scheduled_event', '2020-01-01 00:00:00')
+    assert planned.returncode == 0, planned.stderr
+    ran = site.path / 'wp-content/uploads/scheduled.txt'
+    fetcher = HttpFetcher()
+    with unchanged(site), switcher() as switched:
+        [marks] = site.path.glob('wp-content/.wpaudit/marks-*')
+        with switched.switched(frozenset(), record=True) as step:
+            answer = fetcher.fetch(step.prepare(Request(site.url + '/wp-cron.php?doing_wp_cron')), timeout=20)
+            assert (answer.status, answer.body) == (200, '')  # sent before WordPress is loaded, whatever comes then
+            until(lambda: any('ended' in mark.read_text() for mark in marks.glob('[!-]' * 24)))
+        assert not ran.exists()
+    fetcher.close()
+    site.get('/wp-cron.php?doing_wp_cron')
+    until(ran.exists)
+
+
+def until(happened: Callable[[], bool]) -> None:
+    """Wait for something that happens after an answer."""
+    deadline = time.monotonic() + SECONDS
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_visitors_and_plain_probes_never_load_it(

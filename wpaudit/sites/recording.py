@@ -307,6 +307,8 @@ def _waited(cost: Cost | None, running: Frame | None) -> str:
 def _fatal(part: Part) -> list[Evidence]:
     if part.how != 'fatal':
         return []
+    if 'Maximum execution time' in part.error:
+        return _overtime(part)
     owner = part.at_fault if part.at_fault.suspects else part.left.owner
     short = 'Allowed memory size' in part.error
     found = _memory(part, owner) if short else []
@@ -316,6 +318,16 @@ def _fatal(part: Part) -> list[Evidence]:
     if part.left.owner.suspects and part.left.owner != owner:
         found.append(_evidence(part.left.owner, f'{part.left} had called it', BEHIND))
     return found
+
+
+def _overtime(part: Part) -> list[Evidence]:
+    """PHP's own limit may strike in any line that is reached just then: what was running says more than its file."""
+    running = part.left if part.left.owner.suspects else replace(part.left, owner=part.at_fault, hook='')
+    found = [_evidence(running.owner, f"reached PHP's time limit in {running} ({part.where}: {part.error})")]
+    slow = _slow(part, Seen())
+    if not slow or slow[0].suspects == running.owner.suspects:
+        return found
+    return [*slow, replace(found[0], weight=BEHIND)]
 
 
 def _memory(part: Part, owner: Owner) -> list[Evidence]:

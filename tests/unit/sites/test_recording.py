@@ -110,6 +110,29 @@ def test_a_time_limit_may_strike_in_a_short_call_and_a_crash_late() -> None:
     assert [(one.suspects, one.weight) for one in found] == [((B,), NAMED), ((A,), BEHIND)]
 
 
+LIMIT = 'Maximum execution time of 30 seconds exceeded'
+
+
+def test_a_time_limit_of_php_names_what_was_running_and_not_the_file_of_the_line() -> None:
+    part = Part(how='fatal', error=LIMIT, where='functions.php:7', left=framed(A), at_fault=Owner((B,)), seconds=0.9)
+    [one] = readings([part], Seen(500, seconds=0.9))
+    assert one.reason == f"reached PHP's time limit in a @ init (functions.php:7: {LIMIT})"
+    assert (one.suspects, one.weight) == ((A,), NAMED)
+    [one] = readings([replace(part, left=Frame(Owner()))], Seen(500, seconds=0.9))
+    assert one.reason == f"reached PHP's time limit in b (functions.php:7: {LIMIT})"
+    assert one.suspects == (B,)
+
+
+def test_a_time_limit_of_php_names_who_took_the_time_before() -> None:
+    took = dict([spent(28.0, B)])
+    part = Part(how='fatal', error=LIMIT, where='a.php:7', left=framed(A), seconds=30.0, costs=took)
+    found = readings([part], Seen(500, seconds=30.0))
+    assert [(one.reason.split(' (')[0], one.suspects, one.weight) for one in found] == [
+        ('b took 28.0 of 30.0 s', (B,), NAMED),
+        ("reached PHP's time limit in a @ init", (A,), BEHIND),
+    ]
+
+
 def test_a_slow_plugin_in_a_request_that_ended_is_named_with_the_host_it_waited_for() -> None:
     waiting = dict([spent(9.0, requests=2, request_seconds=8.5, hosts={'x.example': 0.5, 'api.example': 8.0})])
     part = Part(how='returned', done=True, seconds=10.0, costs=waiting)

@@ -452,37 +452,39 @@ final class Wpaudit_Recorder___TOKEN__ {
 
 	/*
 	 * PHP has no parameter that takes a reference or a value, whichever comes. So: one signature for each pattern in use.
-	 * The arguments that were not given must not be given on.
+	 * The arguments that were not given must not be given on. What PHP 8 was given by name comes last, by value; no name
+	 * of ours may be one of theirs.
 	 */
 	private static function by_reference( $mask, $callback, $seat ) {
 		$run = static function ( $count, $arguments ) use ( $callback, $seat ) {
+			$named = array_filter( $arguments, 'is_string', ARRAY_FILTER_USE_KEY );
 			$depth = self::enter( $seat );
 			try {
-				return call_user_func_array( $callback, array_slice( $arguments, 0, $count ) );
+				return call_user_func_array( $callback, array_slice( $arguments, 0, $count ) + $named );
 			} finally {
 				self::leave( $depth );
 			}
 		};
 		switch ( $mask ) {
 			case 1:
-				return static function ( &$a = null, ...$z ) use ( $run ) {
-					return $run( func_num_args(), array_merge( array( &$a ), $z ) );
+				return static function ( &$_1 = null, ...$_more ) use ( $run ) {
+					return $run( func_num_args(), array_merge( array( &$_1 ), $_more ) );
 				};
 			case 2:
-				return static function ( $a = null, &$b = null, ...$z ) use ( $run ) {
-					return $run( func_num_args(), array_merge( array( $a, &$b ), $z ) );
+				return static function ( $_1 = null, &$_2 = null, ...$_more ) use ( $run ) {
+					return $run( func_num_args(), array_merge( array( $_1, &$_2 ), $_more ) );
 				};
 			case 3:
-				return static function ( &$a = null, &$b = null, ...$z ) use ( $run ) {
-					return $run( func_num_args(), array_merge( array( &$a, &$b ), $z ) );
+				return static function ( &$_1 = null, &$_2 = null, ...$_more ) use ( $run ) {
+					return $run( func_num_args(), array_merge( array( &$_1, &$_2 ), $_more ) );
 				};
 			case 4:
-				return static function ( $a = null, $b = null, &$c = null, ...$z ) use ( $run ) {
-					return $run( func_num_args(), array_merge( array( $a, $b, &$c ), $z ) );
+				return static function ( $_1 = null, $_2 = null, &$_3 = null, ...$_more ) use ( $run ) {
+					return $run( func_num_args(), array_merge( array( $_1, $_2, &$_3 ), $_more ) );
 				};
 			case 7:
-				return static function ( &$a = null, &$b = null, &$c = null, ...$z ) use ( $run ) {
-					return $run( func_num_args(), array_merge( array( &$a, &$b, &$c ), $z ) );
+				return static function ( &$_1 = null, &$_2 = null, &$_3 = null, ...$_more ) use ( $run ) {
+					return $run( func_num_args(), array_merge( array( &$_1, &$_2, &$_3 ), $_more ) );
 				};
 		}
 		++Wpaudit_Tape___TOKEN__::$unwrapped;
