@@ -1,7 +1,8 @@
-"""The composition root: the only module that knows concrete adapters."""
+"""The composition root: with ``app_triage``, the only module that knows concrete adapters."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -11,16 +12,19 @@ from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wpaudit import __version__
-from wpaudit.commands.bisect import Options
 from wpaudit.commands.bisect import bisect
 from wpaudit.commands.doctor import doctor
 from wpaudit.commands.listing import listing
+from wpaudit.commands.opinion import Looking
+from wpaudit.commands.options import Options
 from wpaudit.commands.restore import restore
 from wpaudit.commands.verdict import Findings
 from wpaudit.commands.verdict import confidence
 from wpaudit.commands.verdict import probe_counts
+from wpaudit.commands.verdict import rate
 from wpaudit.domain import Check
 from wpaudit.domain import Gap
 from wpaudit.domain import Inventory
@@ -34,6 +38,7 @@ from wpaudit.errors import UsageError
 from wpaudit.firewalls import FIREWALLS
 from wpaudit.journal import FileJournal
 from wpaudit.ports import Fetcher
+from wpaudit.ports import Ground
 from wpaudit.ports import Layer
 from wpaudit.ports import Listener
 from wpaudit.ports import Prober
@@ -49,6 +54,11 @@ from wpaudit.shells.target import parse_alias
 from wpaudit.shells.target import parse_target
 from wpaudit.sites.launch import LaunchOptions
 from wpaudit.sites.wpcli import WpCliSite
+
+if TYPE_CHECKING:
+    from wpaudit.commands.glance import Glance
+
+LIKELY = 0.6  # a kind of failure that is told in the verdict
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,7 @@ class Asked:
     """What to probe and what counts as failing."""
 
     probes: tuple[str, ...] = ('/',)
+    pasted: tuple[Path, ...] = ()  # files that hold a whole request each
     headers: tuple[tuple[str, str], ...] = ()
     cookies: tuple[tuple[str, str], ...] = ()
     resolve: tuple[tuple[str, str], ...] = ()
@@ -174,10 +185,18 @@ def prober_for(asked: Asked, fetcher: Callable[[], Fetcher], url: str) -> Prober
         return CommandProber(asked.run, url, timeout=asked.timeout)
     from wpaudit.probes.prober import HttpProber
 
-    requests = [
-        Request(probe_url(url, probe), headers=asked.headers, cookies=asked.cookies) for probe in asked.probes
+    return HttpProber(fetcher(), requests_of(asked, url), asked.expectation, timeout=asked.timeout)
+
+
+def requests_of(asked: Asked, url: str) -> list[Request]:
+    """Return the requests of one probe on the site ``url``; raises UsageError."""
+    from wpaudit.probes.pasted import request_file
+
+    plain = [Request(probe_url(url, probe)) for probe in asked.probes]
+    return [
+        replace(one, headers=(*one.headers, *asked.headers), cookies=(*one.cookies, *asked.cookies))
+        for one in (*plain, *(request_file(path, url) for path in asked.pasted))
     ]
-    return HttpProber(fetcher(), requests, asked.expectation, timeout=asked.timeout)
 
 
 # -- the verbs ------------------------------------------------------------------------------------
@@ -195,6 +214,7 @@ def run_bisect(
     with _fetching(asked) as fetcher, opened(place, journal, seconds=options.max_time, logs=logs) as (site, connection):
         findings = bisect(
             site, lambda url: prober_for(asked, fetcher, url), replace(options, url=place.url), listener,
+            looking=_looking(asked, site) if options.triage and not asked.run else None,
         )
         costs = {**probe_counts(findings), **site.costs(), 'connect_seconds': round(connection.seconds, 4)}
     report = replace(
@@ -202,6 +222,24 @@ def run_bisect(
         costs={**costs, 'total_seconds': round(time.monotonic() - clock, 4)},
     )
     return report if keep_record is None else _kept(report, journal, keep_record)
+
+
+def _looking(asked: Asked, site: WpCliSite) -> Looking:
+    def glance(url: str) -> Glance:
+        from wpaudit.commands.glance import Glance
+        from wpaudit.probes.outside import NetworkOutside
+
+        threading.Thread(target=_loaded, name='wpaudit-loading', daemon=True).start()
+        pinned = {host: (address,) for host, address in asked.resolve}
+        return Glance(NetworkOutside(resolve=pinned, verify=asked.verify), url, requests_of(asked, url)[0])
+
+    return Looking(glance, site.inside)
+
+
+def _loaded() -> None:
+    """Load what triage will need while there is nothing else to do."""
+    import wpaudit.sites.host
+    import wpaudit.triage.hints  # noqa: F401 - both are used where they are
 
 
 def _kept(report: Report, journal: FileJournal, text_of: Callable[[Report], str]) -> Report:
@@ -216,19 +254,32 @@ def _report(findings: Findings, place: Place) -> Report:
     server = next((record for record in findings.trial.server if record), '')
     fix = findings.fixes[0] if findings.fixes else ()
     advice = fix_commands(fix, facts.path, place.url or facts.url, facts.multisite)
-    gaps = (*findings.inventory.gaps, *findings.gaps)
-    if not FIREWALLS:
-        gaps = (*gaps, Gap('firewall rules', 'not read by this version, so none of them was switched'))
+    unswitched = 'none of them was switched; `wpaudit list` shows those of this host'
+    gaps = (*findings.inventory.gaps, *findings.gaps, Gap('firewall rules', unswitched))
     return Report(
         command='bisect', version=__version__, started='', finished='', target_host=place.label, target_path=facts.path,
         target_url=place.url or facts.url, outcome=findings.verdict, exit_code=findings.exit_code,
-        message=findings.message, site=replace(facts, server=server), mode=findings.mode,
+        message=_with_cause(findings), site=replace(facts, server=server), mode=findings.mode,
         mode_reason=findings.mode_reason, conflicts=findings.conflicts, fixes=findings.fixes,
         confidence=confidence(findings), certificate=findings.certificate, probes=tuple(findings.trial.records),
         suspects=findings.suspects, evidence=findings.evidence, learned=findings.learned, gaps=gaps,
         restore=findings.restoration,
-        advice=(*advice, *_more_advice(findings)),
+        advice=(*advice, *_more_advice(findings)), rate=rate(findings),
+        cause=None if findings.diagnosis is None else findings.diagnosis.cause,
     )
+
+
+def _with_cause(findings: Findings) -> str:
+    """Return the verdict with what kind of failure it is, where triage is sure enough of that."""
+    cause = findings.diagnosis.cause if findings.diagnosis else None
+    if cause is None or cause.kind == 'unknown' or cause.probability < LIKELY:
+        return findings.message
+    match findings.verdict:
+        case Verdict.CULPRIT:
+            return f'{findings.message}: {cause.sentence}'
+        case Verdict.NOT_A_SUSPECT:
+            return f'{findings.message}; it looks as if {cause.sentence}'
+    return findings.message
 
 
 def _more_advice(findings: Findings) -> tuple[str, ...]:
@@ -237,6 +288,8 @@ def _more_advice(findings: Findings) -> tuple[str, ...]:
         lines.append(f'the cause is among: {", ".join(findings.suspicion)}')
     lines += [f'{one} needs {" and ".join(needs)}, without saying so' for one, needs in findings.learned.items()]
     if findings.verdict is Verdict.NOT_A_SUSPECT:
+        if findings.diagnosis is not None:
+            lines.append(findings.diagnosis.cause.advice)
         apart = [part.id for part in findings.inventory.components if part.kind in (Kind.MUST_USE, Kind.DROPIN)]
         if apart:
             lines.append(f'not switched: must-use plugins and drop-ins ({", ".join(apart)})')
@@ -250,7 +303,10 @@ def run_list(remote: Remote) -> tuple[Inventory, tuple[Suspect, ...]]:
     with opened(place, FileJournal(str(place.target) + place.launch.path)) as (site, connection):
         inventory = site.inventory()
         shell = connection.shell
-        layers: dict[str, Layer] = {} if shell is None else {name: make(shell) for name, make in FIREWALLS.items()}
+        layers: dict[str, Layer] = {}
+        if shell is not None:
+            ground = Ground(shell, inventory.facts.path, place.url or inventory.facts.url)
+            layers = {name: make(ground) for name, make in FIREWALLS.items()}
         found, rules = listing(site, layers)
         return replace(found, facts=inventory.facts), rules
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from typing import Protocol
 
 from wpaudit.domain import Answer
@@ -25,12 +26,14 @@ from wpaudit.domain import Request
 from wpaudit.domain import Restoration
 from wpaudit.domain import Stage
 from wpaudit.domain import Suspect
-from wpaudit.facts import Handshake
-from wpaudit.facts import HostState
-from wpaudit.facts import LogLine
-from wpaudit.facts import Look
-from wpaudit.facts import Purpose
-from wpaudit.facts import Resolution
+
+if TYPE_CHECKING:
+    from wpaudit.facts import Handshake
+    from wpaudit.facts import HostState
+    from wpaudit.facts import LogLine
+    from wpaudit.facts import Look
+    from wpaudit.facts import Purpose
+    from wpaudit.facts import Resolution
 
 # -- shells -------------------------------------------------------------------------------------
 
@@ -148,6 +151,10 @@ class Switcher(Protocol):
     def records(self) -> bool:
         """Tell whether there is a flight recorder."""
 
+    @property
+    def certain(self) -> bool:
+        """Tell whether the host's marks show each failure to be the fault's own."""
+
     def switched(
         self, off: frozenset[str], *, theme: bool = False, record: bool = False,
     ) -> AbstractContextManager[Step]:
@@ -196,6 +203,11 @@ class Ground:
     shell: Shell
     path: str  # ABSPATH, the directory of WordPress
     url: str
+    become: tuple[str, ...] = ()  # words that put a command under the site's owner; empty when the login is
+    sudo: bool = False      # ``sudo -n`` may be used for what only root may do
+    by: str = ''            # who runs this, for others who find it running
+    seconds: float = 900.0  # how long a run may last; what is put on the host expires a little later by itself
+    keep: str = '/var/tmp/wpaudit-firewall'  # noqa: S108 - the warden's directory on the host, made by mkdir(2)
 
 
 class Layer(Protocol):
@@ -237,7 +249,10 @@ class Inside(Protocol):
         """Say how the host is now: load, memory, disks, php-fpm pools, settings that matter."""
 
     def look(self, purpose: Purpose, request: Request, *, marker: str = '', timeout: float) -> Look:
-        """Send ``request`` from the host: HOST_PUBLIC, HOST_LOOPBACK, FASTCGI or INSIDE."""
+        """Send ``request`` from the host: HOST_PUBLIC, HOST_LOOPBACK, FASTCGI or INSIDE.
+
+        What the site does is in the Look; raises SiteError when this host offers no such look: a gap, not an answer.
+        """
 
     def lines(self, since: float, markers: Sequence[str]) -> tuple[tuple[LogLine, ...], tuple[Gap, ...]]:
         """Return the lines of the host's logs from ``since`` (our clock) on; those about ``markers`` are so marked."""
@@ -264,6 +279,9 @@ class Listener(Protocol):
     def probe(self, record: ProbeRecord, *, left: int) -> None:
         """A probe was made; about ``left`` more are expected."""
 
+    def look(self, look: Look) -> None:
+        """Triage made a look."""
+
     def note(self, message: str) -> None:
         """Something a person should know; one sentence."""
 
@@ -275,6 +293,9 @@ class Silence:
         """Say nothing."""
 
     def probe(self, record: ProbeRecord, *, left: int) -> None:
+        """Say nothing."""
+
+    def look(self, look: Look) -> None:
         """Say nothing."""
 
     def note(self, message: str) -> None:

@@ -1,0 +1,223 @@
+"""The keeper of a machine's configuration puts it back, whoever dies, hangs or is cut off."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
+from dataclasses import field
+from pathlib import Path
+
+import pytest
+
+from fixtures.lab.traces import eventually
+from wpaudit.errors import ModeUnavailable
+from wpaudit.errors import NotRestored
+from wpaudit.errors import ShellError
+from wpaudit.errors import SiteBusy
+from wpaudit.errors import Unfinished
+from wpaudit.firewalls.warden import Keeping
+from wpaudit.firewalls.warden import Warden
+from wpaudit.firewalls.warden import kept
+from wpaudit.firewalls.warden import recover
+from wpaudit.shells.local import LocalShell
+
+BEFORE = b'deny all;\n\xff'
+
+
+@dataclass
+class Machine:
+    """A configuration file, the directory of runs, and shells that reach both."""
+
+    root: Path
+    shells: list[LocalShell] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.config.write_bytes(BEFORE)
+
+    @property
+    def config(self) -> Path:
+        return self.root / 'site.conf'
+
+    @property
+    def run(self) -> Path:
+        return self.root / 'run'
+
+    def shell(self) -> LocalShell:
+        self.shells.append(LocalShell())
+        return self.shells[-1]
+
+    def warden(self, patience: int = 30) -> Warden:
+        return Warden(self.shell(), by='me at here', directory=str(self.run), patience=patience)
+
+    def keeping(self, *, broken: str = '') -> Keeping:
+        config, saved = shlex.quote(str(self.config)), shlex.quote(str(self.run / 'saved'))
+        return Keeping(
+            undo=f'[ ! -e {saved} ] || cp {saved} {config} || exit 1\n{broken}',
+            scripts=(
+                ('change', f'[ -e {saved} ] || cp {config} {saved} || exit 1\ncat >{config}\necho changed'),
+                ('fail', 'echo "that went wrong: $(cat)" >&2; exit 7'),
+                ('long', 'yes | head -c 5000000'),
+            ),
+        )
+
+    def pid(self, name: str) -> int:
+        return int((self.run / name).read_text())
+
+    @property
+    def untouched(self) -> bool:
+        return self.config.read_bytes() == BEFORE and not self.run.exists()
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    made = Machine(tmp_path)
+    yield made
+    for shell in made.shells:
+        shell.close()
+
+
+def test_what_was_changed_is_put_back_at_the_end(machine: Machine) -> None:
+    warden = machine.warden()
+    with kept(warden, machine.keeping()):
+        done = warden.act('change', "it's $(off) 'now' \xfc\udcff\n")
+        assert (done.status, done.text) == (0, 'changed\n')
+        assert machine.config.read_bytes() == "it's $(off) 'now' ü".encode() + b'\xff\n'
+        guard = machine.pid('guarded')
+    assert machine.untouched
+    eventually(lambda: not Path(f'/proc/{guard}').exists())
+    warden.close()
+
+
+def test_a_script_that_fails_is_a_result_with_its_words(machine: Machine) -> None:
+    warden = machine.warden()
+    with kept(warden, machine.keeping()):
+        assert warden.act('fail', 'so').text == 'that went wrong: so\n'
+        assert warden.act('fail').status == 7
+        assert len(warden.act('long').output) == 1_000_000
+    assert machine.untouched
+
+
+def cut_off(machine: Machine, warden: Warden) -> None:
+    warden.close()
+
+
+def keeper_killed(machine: Machine, warden: Warden) -> None:
+    os.kill(machine.pid('pid'), signal.SIGKILL)
+
+
+def keeper_hangs(machine: Machine, warden: Warden) -> None:
+    os.kill(machine.pid('pid'), signal.SIGSTOP)
+
+
+def keeper_ended(machine: Machine, warden: Warden) -> None:
+    os.kill(machine.pid('pid'), signal.SIGTERM)
+
+
+@pytest.mark.parametrize('end', [cut_off, keeper_killed, keeper_hangs, keeper_ended])
+def test_it_is_put_back_without_anybody_asking(machine: Machine, end: Callable[[Machine, Warden], None]) -> None:
+    warden = machine.warden(patience=2)
+    warden.keep(machine.keeping())
+    warden.act('change', 'allow all;')
+    end(machine, warden)
+    eventually(lambda: machine.untouched)
+
+
+def test_the_guard_alone_is_not_needed(machine: Machine) -> None:
+    warden = machine.warden()
+    with kept(warden, machine.keeping()):
+        warden.act('change', 'allow all;')
+        os.kill(machine.pid('guarded'), signal.SIGKILL)
+    assert machine.untouched
+
+
+def test_nothing_kept_leaves_nothing(machine: Machine) -> None:
+    warden = machine.warden()
+    assert machine.run.is_dir()
+    warden.close()
+    eventually(lambda: machine.untouched)
+
+
+def test_a_second_run_is_refused_and_names_the_first(machine: Machine) -> None:
+    first = machine.warden()
+    with kept(first, machine.keeping()):
+        first.act('change', 'allow all;')
+        with pytest.raises(SiteBusy, match='me at here'):
+            machine.warden()
+        with pytest.raises(SiteBusy):
+            recover(machine.shell(), directory=str(machine.run))
+        assert machine.config.read_text() == 'allow all;'
+    assert machine.untouched
+
+
+def test_an_interrupted_run_is_found_and_finished(machine: Machine) -> None:
+    """As after a power cut: both keepers are gone, the directory is there."""
+    warden = machine.warden()
+    warden.keep(machine.keeping())
+    warden.act('change', 'allow all;')
+    for name in ('guarded', 'pid'):
+        os.kill(machine.pid(name), signal.SIGKILL)
+    warden.close()  # so that its pid is free
+    with pytest.raises(Unfinished, match='me at here'):
+        machine.warden()
+    assert machine.config.read_text() == 'allow all;'
+    done = recover(machine.shell(), directory=str(machine.run))
+    assert done is not None
+    assert done.status == 0
+    assert machine.untouched
+    assert recover(machine.shell(), directory=str(machine.run)) is None
+
+
+def test_a_pid_that_another_process_has_now_is_not_taken_for_the_keeper(machine: Machine) -> None:
+    machine.run.mkdir()
+    (machine.run / 'pid').write_text(f'{os.getpid()}\n')
+    (machine.run / 'beat').write_text(f'{int(time.time()) - 3600}\n')
+    (machine.run / 'who').write_text('an older run')
+    with pytest.raises(Unfinished, match='an older run'):
+        machine.warden()
+
+
+def test_a_way_back_that_fails_is_told_and_kept(machine: Machine) -> None:
+    warden = machine.warden()
+    broken = machine.keeping(broken='echo the disk is full; exit 1')
+    with pytest.raises(NotRestored, match='the disk is full'), kept(warden, broken):
+        warden.act('change', 'allow all;')
+    assert (machine.run / 'undo').exists()
+    (machine.run / 'undo').write_text(machine.keeping().undo)  # somebody made room
+    warden.close()
+    eventually(lambda: machine.untouched)
+
+
+def test_an_undo_left_halfway_is_taken_over(machine: Machine) -> None:
+    warden = machine.warden()
+    with kept(warden, machine.keeping()):
+        warden.act('change', 'allow all;')
+        (machine.run / 'undoing').mkdir()
+        (machine.run / 'undoing/pid').write_text('999999999\n')
+    assert machine.untouched
+
+
+@pytest.mark.parametrize('obstacle', ['file', 'link', 'nowhere'])
+def test_a_directory_that_cannot_be_ours_is_refused(machine: Machine, obstacle: str) -> None:
+    if obstacle == 'file':
+        machine.run.write_text('mine')
+    elif obstacle == 'link':
+        machine.run.symlink_to(machine.root)
+    else:
+        machine = Machine(machine.root)
+        machine.root = machine.root / 'missing'
+    with pytest.raises(ModeUnavailable, match='cannot be made'):
+        machine.warden()
+
+
+def test_without_a_place_for_scripts_nothing_is_changed(machine: Machine) -> None:
+    warden = machine.warden()
+    machine.run.rename(machine.root / 'gone')
+    with pytest.raises(ShellError, match='cannot be written'):
+        warden.keep(machine.keeping())
+    assert machine.config.read_bytes() == BEFORE
+    warden.close()

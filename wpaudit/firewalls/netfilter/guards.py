@@ -1,0 +1,156 @@
+"""Guards: a rule goes on for everybody but the probe, or is off for everybody, for seconds that the kernel counts.
+
+Armed once, each rule moves with its text into a chain of its own, and a jump to that chain takes its place (for nft
+under the same handle). The chain returns before it gets to the rule where the packet is in the rule's guard set. From
+then on switching is adding elements to sets, and each element ends by itself: when wpaudit dies, all rules hold for
+everybody again after as many seconds as were asked for, without any command.
+
+A chain, and not a condition in front of the rule (``meta skuid != @set ...``), because such a condition says no more
+than it is asked: packets without a socket have no uid, and in an ``inet`` table ``ip saddr != @set`` lets all of IPv6
+pass the rule.
+
+Which packets are the probe's can be told
+
+* at input, prerouting and ingress by its source address, as the host sees it. Behind a CDN or another proxy that is the
+  proxy's, and visitors come from there as well: then rules can be switched live only;
+* at output by the uid of a process that makes the probe's requests on the host (a second web server, say), and by the
+  destination address where the rule stops answers;
+* at forward and postrouting by either address.
+
+Loopback addresses are never the probe's alone.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from wpaudit.firewalls.netfilter.matching import parsed
+from wpaudit.firewalls.netfilter.rules import NFT
+from wpaudit.firewalls.netfilter.rules import Rule
+
+MOST_SECONDS = 3600
+PUT_BY = 'wpaudit'  # the comment of what a run puts in a rule's place
+_TOKEN = re.compile(r'[0-9a-f]{8}')
+_INCOMING = frozenset({'input', 'prerouting', 'ingress'})
+_BOTH_WAYS = frozenset({'forward', 'postrouting'})
+_OWNED = frozenset({'output', 'postrouting'})  # where iptables knows the owner of a packet (xt_owner)
+
+
+class By(StrEnum):
+    """What tells the probe's packets from all others."""
+
+    UID = 'uid'
+    SOURCE = 'source'
+    DESTINATION = 'destination'
+    NOTHING = 'nothing'  # live: the rule is off for everybody
+
+
+@dataclass(frozen=True)
+class Who:
+    """Whose packets pass: those of a uid on the host, those from and to these addresses, or everybody's."""
+
+    uid: int | None = None
+    addresses: tuple[str, ...] = ()
+    everybody: bool = False
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command for the host, to be run as root, in the order of the plan; any failing one ends it."""
+
+    argv: tuple[str, ...]
+    stdin: bytes = b''
+
+
+@dataclass(frozen=True)
+class Guard:
+    """One rule with its guard. ``name`` is that of the chain, and of the sets with a letter behind it.
+
+    ``spelling`` is the text by which the tool finds the rule where that is not the text it writes; ``''`` where it is.
+    """
+
+    rule: Rule
+    name: str
+    ways: frozenset[By]
+    who: Who
+    spelling: str = ''
+
+    @property
+    def text(self) -> str:
+        """What the tool takes for exactly this rule."""
+        return self.spelling or self.rule.text
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A guarded rule that is no longer as this run left it: it was not touched again."""
+
+    rule: Rule
+    what: str
+
+
+@dataclass(frozen=True)
+class Disarming:
+    """The commands that put back what is provably ours, and what is not."""
+
+    commands: tuple[Command, ...]
+    changed: tuple[Changed, ...] = ()
+
+
+def ways(rule: Rule, reached: frozenset[str], who: Who) -> frozenset[By]:
+    """Return what tells the probe's packets at the hooks ``reached``; empty where only live switching is possible."""
+    if who.everybody:
+        return frozenset({By.NOTHING})
+    found = set()
+    if who.uid is not None and 'output' in reached and (rule.tool == NFT or reached <= _OWNED):
+        found.add(By.UID)
+    if outside(who):
+        if reached & (_INCOMING | _BOTH_WAYS):
+            found.add(By.SOURCE)
+        if reached & (_BOTH_WAYS | {'output'}):
+            found.add(By.DESTINATION)
+    return frozenset(found)
+
+
+def outside(who: Who) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, ...]:
+    """Return the addresses of the probe that others cannot have."""
+    every = [parsed(one) for one in who.addresses]
+    return tuple(one for one in every if one is not None and not one.is_loopback and not one.is_unspecified)
+
+
+def guarded(
+    rules: Sequence[tuple[Rule, frozenset[str]]], token: str, who: Who,
+) -> tuple[tuple[Guard, ...], tuple[tuple[Rule, str], ...]]:
+    """Give each rule, with the hooks it is reached by, its guard; also return the rules that get none, and why.
+
+    ``token`` is eight hexadecimal digits that no other run has. Raises ValueError for another one.
+    """
+    if not _TOKEN.fullmatch(token):
+        raise ValueError(f'{token!r} is no token')
+    guards: list[Guard] = []
+    left: list[tuple[Rule, str]] = []
+    for number, (rule, reached) in enumerate(rules):
+        how = ways(rule, reached, who)
+        if rule.flaw:
+            left.append((rule, rule.flaw))
+        elif not how:
+            left.append((rule, f'at {", ".join(sorted(reached)) or "no hook"} nothing tells the probe from visitors'))
+        else:
+            guards.append(Guard(rule, f'wpa-{token}-{number}', how, who))
+    return tuple(guards), tuple(left)
+
+
+def bounded(seconds: float) -> int:
+    """Return whole seconds that the kernel can count. Raises ValueError where there are none."""
+    if not 1 <= seconds <= MOST_SECONDS:
+        raise ValueError(f'{seconds} s is no time for a guard')
+    return int(seconds)
+
+
+def encoded(lines: Sequence[str]) -> bytes:
+    """Write lines for a tool's stdin."""
+    return ''.join(f'{line}\n' for line in lines).encode('utf-8', 'surrogateescape')

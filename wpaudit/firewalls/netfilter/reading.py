@@ -1,0 +1,205 @@
+"""Ask the tools on the host for all rules: read-only, bounded, as root where that takes sudo.
+
+A tool that is not there is silent. One that may not be run is a gap with the line of sudoers(5) that would open it: the
+whole command, since ``nft`` runs whatever else is written behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
+
+from wpaudit.domain import Gap
+from wpaudit.errors import ConnectionLost
+from wpaudit.errors import ShellError
+from wpaudit.errors import SiteError
+from wpaudit.firewalls.netfilter import ipset
+from wpaudit.firewalls.netfilter import iptables
+from wpaudit.firewalls.netfilter import nft
+from wpaudit.firewalls.netfilter.matching import parsed
+from wpaudit.firewalls.netfilter.rules import Ruleset
+from wpaudit.firewalls.netfilter.suspicion import SSH_PORT
+from wpaudit.ports import Shell
+
+SECONDS = 60.0
+ATTEMPTS = 3  # of reading two listings of nft that belong together
+SAVERS = (
+    'iptables-save', 'ip6tables-save', 'iptables-legacy-save', 'ip6tables-legacy-save', 'iptables-nft-save',
+    'ip6tables-nft-save',
+)
+TOOLS = ('nft', *SAVERS, 'ipset', 'sudo')
+_SSH_WORDS = 4  # $SSH_CONNECTION: client address and port, server address and port (ssh(1))
+
+# Where root's programs are is not on every account's PATH. Says "key value" lines.
+_LOOK = (
+    'PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; '
+    'printf "uid %s\\nuser %s\\nssh %s\\n" "$(id -u)" "$(id -un)" "$SSH_CONNECTION"; '
+    'for tool in "$@"; do found=$(command -v "$tool") && printf "tool %s %s\\n" "$tool" "$found"; done; :'
+)
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who reads, from where, and what is installed. ``client`` is our address as sshd saw it, ``''`` without SSH."""
+
+    root: bool = False
+    user: str = ''
+    client: str = ''
+    ssh_ports: frozenset[int] = frozenset({SSH_PORT})
+    tools: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Read:
+    """All rules that could be read, and what could not. ``account`` is who read them."""
+
+    ruleset: Ruleset
+    gaps: tuple[Gap, ...]
+    account: Account
+
+
+def look_argv() -> tuple[str, ...]:
+    """Return the command that says who we are and which tools there are."""
+    return 'sh', '-c', _LOOK, 'wpaudit', *TOOLS
+
+
+def account_of(said: bytes) -> Account:
+    """Read the answer to ``look_argv``. Words that are out of place are left out."""
+    found = Account()
+    for line in said.decode('utf-8', 'surrogateescape').split('\n'):
+        key, _, rest = line.partition(' ')
+        words = rest.split()
+        if key == 'uid':
+            found = replace(found, root=rest == '0')
+        elif key == 'user':
+            found = replace(found, user=rest)
+        elif key == 'ssh' and len(words) == _SSH_WORDS and parsed(words[0]) and words[3].isdigit():
+            found = replace(found, client=str(parsed(words[0])), ssh_ports=found.ssh_ports | {int(words[3])})
+        elif key == 'tool' and len(words) == 2 and words[0] in TOOLS and words[1].startswith('/'):  # noqa: PLR2004 - a name and a path
+            found = replace(found, tools={**found.tools, words[0]: words[1]})
+    return found
+
+
+class Reader:
+    """Reads all rules of one host. ``sudo`` None means: where this account is not root."""
+
+    def __init__(self, shell: Shell, *, sudo: bool | None = None) -> None:
+        self._shell = shell
+        self._sudo = sudo
+        self._gaps: list[Gap] = []
+        self._refused: dict[str, str] = {}
+
+    def read(self) -> Read:
+        """Read everything once. Raises ShellError only when the host itself cannot be reached."""
+        self._gaps, self._refused = [], {}
+        account = account_of(self._shell.run(look_argv(), timeout=SECONDS).stdout)
+        native = self._nft(account)
+        everything = owned(native, self._iptables(account))
+        sets = ipset.sets(self._run(account, ('ipset', 'save')) or b'')
+        return Read(everything.joined(Ruleset(sets=sets)), (*self._gaps, *self._forbidden(account)), account)
+
+    def _nft(self, account: Account) -> Ruleset:
+        """Read both listings of nft until they are of one state, or say that they would not be."""
+        found = Ruleset()
+        for _ in range(ATTEMPTS):
+            listed = self._run(account, ('nft', '-j', '-a', 'list', 'ruleset'))
+            text = self._run(account, ('nft', '-a', 'list', 'ruleset'))
+            if listed is None or text is None:
+                return found
+            try:
+                found = nft.ruleset(listed, text)
+            except SiteError as error:
+                self._gaps.append(Gap('nftables rules', f'{error.message}; is this nft built with JSON?'))
+                return found
+            if all(rule.text for rule in found.rules):
+                return found
+        return found
+
+    def _iptables(self, account: Account) -> list[iptables.Saved]:
+        """Read both kinds of both iptables, each once, whatever its program is called here."""
+        saved: list[iptables.Saved] = []
+        known: set[tuple[bool, bool]] = set()
+        for program in SAVERS:
+            six, named = program.startswith('ip6'), '-legacy-' in program or '-nft-' in program
+            if named and (six, '-nft-' in program) in known:
+                continue
+            said = self._run(account, (program, '-c'))
+            if said is not None:
+                one = iptables.saved(said, program.removesuffix('-save'))
+                if one.nf_tables is not None:
+                    known.add((six, one.nf_tables))
+                saved.append(one)
+        return saved
+
+    def _run(self, account: Account, argv: Sequence[str]) -> bytes | None:
+        """Run one tool; None when it is not there, may not be run, or said too much."""
+        path = account.tools.get(argv[0])
+        if path is None:
+            return None
+        sudo = not account.root if self._sudo is None else self._sudo
+        command = (path, *argv[1:])
+        try:
+            result = self._shell.run(('sudo', '-n', *command) if sudo else command, timeout=SECONDS)
+        except ConnectionLost:
+            raise
+        except ShellError as error:
+            self._gaps.append(Gap(f'{argv[0]} rules', error.message))
+            return None
+        if result.status != 0:
+            said = result.stderr.decode('utf-8', 'replace').strip().split('\n')[-1][:200]
+            self._refused[' '.join(command)] = said
+            return None
+        return result.stdout
+
+    def _forbidden(self, account: Account) -> list[Gap]:
+        """One gap for all that was refused, with the line that opens it."""
+        if not self._refused:
+            return []
+        said = next((one for one in self._refused.values() if one), 'no reason given')
+        if account.root:
+            return [Gap(f'firewall rules of {command}', why or said) for command, why in self._refused.items()]
+        line = f'{account.user or "USER"} ALL=(root) NOPASSWD: {", ".join(self._refused)}'
+        why = f'only root may read them ({said}); with this line in sudoers wpaudit can: {line}'
+        return [Gap('netfilter rules', why)]
+
+
+def owned(native: Ruleset, saved: Sequence[iptables.Saved]) -> Ruleset:
+    """Give each table to the tool that understands all of it.
+
+    iptables keeps its rules in nf_tables too, and lists whatever looks like its own. What it made bears a counter in
+    every rule and nothing that only nft knows; such tables are iptables' alone, since nft cannot write ``xt`` back.
+    """
+    everything = Ruleset()
+    taken: set[tuple[str, str]] = set()
+    for one in saved:
+        theirs = {
+            table for table in one.tables
+            if not one.nf_tables or not _signs_of_nft(native, one.family, table)
+        }
+        if one.nf_tables:
+            taken |= {(one.family, table) for table in theirs}
+        everything = everything.joined(_kept(one.ruleset, _among(theirs)))
+    return _kept(native, lambda family, table: (family, table) not in taken).joined(everything)
+
+
+def _among(tables: set[str]) -> Callable[[str, str], bool]:
+    return lambda _family, table: table in tables
+
+
+def _signs_of_nft(native: Ruleset, family: str, table: str) -> bool:
+    rules = [rule for rule in native.rules if (rule.family, rule.table) == (family, table)]
+    if any(one.kind == 'xt' for rule in rules for one in rule.verdicts):
+        return False
+    named = any((one.family, one.table) == (family, table) for one in native.sets)
+    return named or any(rule.comment or ' counter packets ' not in f' {rule.text}' for rule in rules)
+
+
+def _kept(found: Ruleset, wanted: Callable[[str, str], bool]) -> Ruleset:
+    return Ruleset(
+        tuple(rule for rule in found.rules if wanted(rule.family, rule.table)),
+        tuple(chain for chain in found.chains if wanted(chain.family, chain.table)),
+        tuple(one for one in found.sets if wanted(one.family, one.table)),
+    )

@@ -1,0 +1,99 @@
+"""What the switches of all firewall layers have in common: a warden that keeps the harness, and steps of one probe."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import closing
+from contextlib import contextmanager
+from dataclasses import dataclass
+from dataclasses import replace
+
+from wpaudit.domain import Answer
+from wpaudit.domain import Mode
+from wpaudit.domain import Request
+from wpaudit.domain import Restoration
+from wpaudit.errors import NotRestored
+from wpaudit.firewalls.warden import Keeping
+from wpaudit.firewalls.warden import Warden
+from wpaudit.firewalls.warden import kept
+from wpaudit.ports import Ground
+from wpaudit.ports import Observation
+
+Fields = tuple[tuple[str, str], ...]  # header fields
+
+
+@dataclass(frozen=True)
+class RuleStep:
+    """One probe's set of rules, as fields of its request; none where the rules are switched for an address."""
+
+    fields: Fields = ()
+
+    def prepare(self, request: Request) -> Request:
+        """Return the request with the fields."""
+        return replace(request, headers=(*request.headers, *self.fields))
+
+    def mark(self, request: Request, answer: Answer) -> None:
+        """Leave no mark: whom a rule stops never reaches PHP."""
+
+    def recording(self, seen: Observation) -> None:
+        """Record nothing."""
+
+
+class RuleSwitcher:
+    """The switcher of one layer. ``hold`` makes exactly ``off`` be off and returns the fields a probe needs for it."""
+
+    records = False
+    certain = False
+
+    def __init__(self, mode: Mode, hold: Callable[[frozenset[str]], Fields], *, parallel: bool) -> None:
+        self.mode = mode
+        self.parallel = parallel
+        self._hold = hold
+        self._restoration = Restoration(verified=False, message='the firewall has not been put back yet')
+
+    @contextmanager
+    def switched(self, off: frozenset[str], *, theme: bool = False, record: bool = False) -> Iterator[RuleStep]:
+        """Hold exactly ``off`` off; a firewall has neither theme nor recorder."""
+        yield RuleStep(self._hold(off))
+
+    def restoration(self) -> Restoration:
+        """Return how the layer was left."""
+        return self._restoration
+
+    def settle(self, restoration: Restoration) -> None:
+        """Note how the layer was left."""
+        self._restoration = restoration
+
+
+@contextmanager
+def warded(ground: Ground, name: str, keeping: Callable[[str], Keeping]) -> Iterator[tuple[Warden, RuleSwitcherMaker]]:
+    """Hold a warden that keeps what ``keeping`` (of its directory) says; put all back at exit, and say so.
+
+    Yields the warden and a function that makes the layer's switcher, which is told at the end how the layer was left.
+    Raises NotRestored when that is not as it was.
+    """
+    made: list[RuleSwitcher] = []
+
+    def make(mode: Mode, hold: Callable[[frozenset[str]], Fields], *, parallel: bool) -> RuleSwitcher:
+        made.append(RuleSwitcher(mode, hold, parallel=parallel))
+        return made[-1]
+
+    directory = f'{ground.keep}-{name}'
+    with closing(Warden(ground.shell, by=ground.by, directory=directory)) as warden:
+        way_back = keeping(directory)
+        digest = hashlib.sha256(way_back.undo.encode('utf-8', 'surrogateescape')).hexdigest()[:16]
+        try:
+            with kept(warden, way_back):
+                yield warden, make
+        except NotRestored as error:
+            for switcher in made:
+                switcher.settle(Restoration(
+                    verified=False, before=digest, left_behind=(directory,), message=error.message, advice=error.hint))
+            raise
+        for switcher in made:
+            switcher.settle(Restoration(verified=True, before=digest, after=digest))
+
+
+RuleSwitcherMaker = Callable[..., RuleSwitcher]
