@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Any
 
 import click
@@ -15,7 +15,18 @@ import click
 from wpaudit import __version__
 from wpaudit import app
 from wpaudit import report
-from wpaudit.commands.bisect import Options
+from wpaudit.cli_options import A_WEEK
+from wpaudit.cli_options import EXISTING
+from wpaudit.cli_options import Seconds
+from wpaudit.cli_options import format_option
+from wpaudit.cli_options import host_option
+from wpaudit.cli_options import place_options
+from wpaudit.cli_options import remote_options
+from wpaudit.cli_options import request_options
+from wpaudit.cli_output import check_writable
+from wpaudit.cli_output import colour
+from wpaudit.cli_output import emit
+from wpaudit.commands.options import Options
 from wpaudit.domain import Kind
 from wpaudit.domain import Mode
 from wpaudit.domain import Report
@@ -30,55 +41,14 @@ from wpaudit.probes.parsing import parse_cookie
 from wpaudit.probes.parsing import parse_header
 from wpaudit.probes.parsing import parse_resolve
 
+if TYPE_CHECKING:
+    from wpaudit.app_triage import Wanted
+
 KINDS: dict[str, frozenset[Kind]] = {
     'plugins': frozenset({Kind.PLUGIN, Kind.NETWORK_PLUGIN}),
     'site-plugins': frozenset({Kind.PLUGIN}),
     'network-plugins': frozenset({Kind.NETWORK_PLUGIN}),
 }
-
-Command = Callable[..., None]
-WRITABLE = click.Path(dir_okay=False, path_type=Path)
-A_WEEK = 7 * 86400
-EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
-class Seconds(click.FloatRange):
-    """A number of seconds. ``nan`` lies within every range, so it is refused here."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read one."""
-        seconds: float = super().convert(value, param, ctx)
-        if math.isnan(seconds):
-            self.fail(f'{value!r} is not a number of seconds.', param, ctx)
-        return seconds
-
-
-def remote_options(command: Command) -> Command:
-    """Add what every verb that goes to a host takes."""
-    for option in reversed((
-        click.option('--host', required=True, metavar='TARGET',
-                     help='[ssh:|local:][user@]host[:port][/path], or @alias of wp-cli.yml.'),
-        click.option('--path', default='', help='Directory of WordPress on the host.  [default: the usual places]'),
-        click.option('--url', default='', help='URL of the site or the blog.  [default: what it says itself]'),
-        click.option('--identity', type=EXISTING, help='Private key for SSH.'),
-        click.option('--ssh-config', type=EXISTING, help='Instead of ~/.ssh/config.'),
-        click.option('--known-hosts', type=WRITABLE, help='Instead of ~/.ssh/known_hosts.'),
-        click.option('--accept-new-host-key', is_flag=True, help='Trust a host never seen before, and note its key.'),
-        click.option('--wp', default='', metavar='CMD', help='How to start WP-CLI there, e.g. "php ~/wp-cli.phar".'),
-        click.option('--run-as', default='', metavar='USER', help='Instead of the owner of wp-config.php.'),
-        click.option('--allow-root', is_flag=True, help='Run WordPress code as root if the site belongs to root.'),
-        click.option('--output', type=WRITABLE, help='Write the result to a file.'),
-        click.option('--quiet', is_flag=True, help='No progress on stderr.'),
-        click.option('--verbose', is_flag=True, help='Every probe, one line each.'),
-    )):
-        command = option(command)
-    return command
-
-
-def format_option(command: Command) -> Command:
-    """Add --format with the formats that exist."""
-    names = click.Choice(sorted(report.FORMATS))
-    return click.option('--format', 'style', type=names, default='text', show_default=True)(command)
 
 
 @click.group(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
@@ -97,46 +67,13 @@ def _remote(values: dict[str, Any]) -> app.Remote:
     return app.Remote(**{name: values[name] for name in names})
 
 
-def _colour(output: Path | None) -> bool:
-    return output is None and report.colourful(sys.stdout)
-
-
-def _emit(text: str, output: Path | None) -> None:
-    """Print a result, or write it; what cannot be written is printed rather than lost."""
-    if output is not None:
-        try:
-            _write(output, text if text.endswith('\n') else f'{text}\n')
-            return
-        except OSError as error:
-            say(f'{output} cannot be written ({error.strerror}), so the result is printed')
-    click.echo(text, nl=not text.endswith('\n'))
-
-
-def _write(output: Path, text: str) -> None:
-    output.write_text(text, encoding='utf-8', errors='backslashreplace')
-
-
-def _check_writable(output: Path) -> None:
-    """Raise UsageError now rather than after the run. A file that exists keeps what it has."""
-    try:
-        there = output.exists()
-        if there and not output.is_file():
-            return  # a pipe or a device; opening it may have a meaning
-        with output.open('ab'):
-            pass
-        if not there:
-            output.unlink()
-    except OSError as error:
-        raise UsageError(f'{output} cannot be written: {error.strerror}', hint='name another --output') from error
-
-
 @contextmanager
 def _guarded(command: str, values: dict[str, Any]) -> Iterator[None]:
     """Run one verb; an error of it ends in a sentence, and as JSON where that was asked for."""
     output, style = values['output'], values.get('style', '')
     with guarded(_error_report(command, _remote(values), output) if style == 'json' else None):
         if output is not None:
-            _check_writable(output)
+            check_writable(output)
         yield
 
 
@@ -153,13 +90,12 @@ Examples:
 @remote_options
 @format_option
 @click.option('--probe', 'probes', multiple=True, metavar='URL', help='Request this; repeatable.  [default: /]')
+@click.option('--request', 'pasted', multiple=True, type=EXISTING, metavar='FILE',
+              help='Send the request in FILE: raw, or a curl command line as browsers copy it; repeatable.')
 @click.option('--header', 'headers', multiple=True, metavar='"NAME: VALUE"', help='Sent with every probe; repeatable.')
 @click.option('--cookie', 'cookies', multiple=True, metavar='NAME=VALUE', help='Sent with every probe; repeatable.')
 @click.option('--as-user', default='', metavar='LOGIN', help='Probe logged in as this user; no password needed.')
-@click.option('--resolve', 'resolve', multiple=True, metavar='HOST:ADDRESS', help='Connect to ADDRESS for HOST.')
-@click.option('--ca-file', type=EXISTING, help='Trust these certificates for the probes.')
-@click.option('--insecure', is_flag=True, help='Do not check the TLS certificate of the site.')
-@click.option('--timeout', type=Seconds(1, 600), default=30, show_default=True, help='Seconds.')
+@request_options
 @click.option('--fail-on', default='', metavar='CODES', help='E.g. 502,5xx,truncated,reset,timeout.')
 @click.option('--expect-status', default='', metavar='CODES', help='Any other status is the failure.')
 @click.option('--expect-text', default=None, metavar='TEXT', help='A page without TEXT is the failure.')
@@ -171,10 +107,14 @@ Examples:
 @click.option('--suspect', 'only', multiple=True, metavar='NAME', help='Switch only this one; repeatable.')
 @click.option('--log', 'logs', multiple=True, metavar='FILE', help='Log on the host to read; repeatable.')
 @click.option('--parallel', type=click.IntRange(1, 32), default=2, show_default=True, help='Probes at once.')
+@click.option('--confidence', type=click.FloatRange(0.5, 0.9999), default=0.99, show_default=True, metavar='P',
+              help='Of an unsteady failure: how sure every "it passes" must be.')
 @click.option('--max-probes', type=click.IntRange(1), default=500, show_default=True)
 @click.option('--max-time', type=Seconds(1, A_WEEK), default=900, show_default=True, help='Seconds.')
 @click.option('--recorder/--no-recorder', default=True, show_default=True,
               help='Let a flight recorder watch one failing probe, for a hint where to begin.')
+@click.option('--triage/--no-triage', default=True, show_default=True,
+              help='Say what kind of failure it is too, by a few requests more and the logs of the host.')
 @click.option('--dry-run', is_flag=True, help='Look and plan; switch nothing.')
 @click.option('--yes', is_flag=True, help='Go live without asking when isolated does not work.')
 def bisect(**values: Any) -> None:
@@ -187,7 +127,7 @@ def bisect(**values: Any) -> None:
                 _remote(values), asked, _options(values, listener), listener, logs=values['logs'],
                 keep_record=report.json_text,
             )
-        _emit(report.FORMATS[style](result, verbose=values['verbose'], colour=_colour(output)), output)
+        emit(report.FORMATS[style](result, verbose=values['verbose'], colour=colour(output)), output)
         sys.exit(result.exit_code)
 
 
@@ -198,7 +138,8 @@ def _asked(values: dict[str, Any]) -> app.Asked:
     if values['expect_status']:
         fields['expect_status'] = parse_statuses(values['expect_status'])
     return app.Asked(
-        probes=values['probes'] or ('/',), timeout=values['timeout'], run=values['run'],
+        probes=values['probes'] or (() if values['pasted'] else ('/',)), pasted=values['pasted'],
+        timeout=values['timeout'], run=values['run'],
         expectation=Expectation(**fields),
         headers=tuple(parse_header(text) for text in values['headers']),
         cookies=tuple(parse_cookie(text) for text in values['cookies']),
@@ -212,7 +153,7 @@ def _options(values: dict[str, Any], talk: report.Talk) -> Options:
         mode=None if values['mode'] == 'auto' else Mode(values['mode']), keep=values['keep'], only=values['only'],
         kinds=KINDS[values['suspects']], as_user=values['as_user'], parallel=values['parallel'],
         max_probes=values['max_probes'], max_time=values['max_time'], dry_run=values['dry_run'],
-        recorder=values['recorder'],
+        recorder=values['recorder'], triage=values['triage'], confidence=values['confidence'],
         may_go_live=_consent(talk, yes=values['yes']),
     )
 
@@ -235,16 +176,82 @@ def _consent(talk: report.Talk, *, yes: bool) -> Callable[[str], bool]:
 
 
 def _error_report(command: str, remote: app.Remote, output: Path | None) -> Callable[[str, str, int], None]:
-    def emit(message: str, hint: str, code: int) -> None:
+    def print_error(message: str, hint: str, code: int) -> None:
         now = app.rfc3339()
         result = Report(
             command=command, version=__version__, started=now, finished=now, target_host=remote.host,
             target_path=remote.path, target_url=remote.url, outcome=Verdict.ERROR, exit_code=code, message=message,
             advice=(hint,) if hint else (),
         )
-        _emit(report.json_text(result), output)
+        emit(report.json_text(result), output)
 
-    return emit
+    return print_error
+
+
+# -- triage ---------------------------------------------------------------------------------------
+
+@main.command(epilog="""\b
+Examples:
+  wpaudit triage --url https://shop.example/
+  wpaudit triage --url https://shop.example/ --host deploy@shop.example/var/www/shop
+  wpaudit triage --host @shop --probe /checkout/ --cookie 'cart=1' --format json | jq .cause
+  wpaudit triage --url https://shop.example/ --via me@elsewhere.example --proxy http://proxy.example:3128
+  wpaudit triage --url https://shop.example/ --resolve shop.example:192.0.2.7 --resolve shop.example:192.0.2.8
+""")
+@host_option
+@place_options
+@format_option
+@click.option('--probe', default='', metavar='PATH-OR-URL', help='Look at this page.  [default: that of --url]')
+@click.option('--header', 'headers', multiple=True, metavar='"NAME: VALUE"', help='Sent with every look; repeatable.')
+@click.option('--cookie', 'cookies', multiple=True, metavar='NAME=VALUE',
+              help='Look with these cookies too, for example those of a login; repeatable.')
+@request_options
+@click.option('--via', multiple=True, metavar='TARGET',
+              help='Look from this host too, through its sshd; repeatable. Nothing is needed or put there.')
+@click.option('--proxy', default='', metavar='URL', help='Look through this HTTP proxy too.')
+@click.option('--log', 'logs', multiple=True, metavar='FILE', help='Log on the host to read; repeatable.')
+@click.option('--max-time', type=Seconds(5, 3600), default=120, show_default=True, help='Seconds.')
+@click.option('--costs', is_flag=True,
+              help='Record what one request costs each plugin. For that request a must-use plugin is put on the host; '
+                   'it expires by itself, is removed, and the site is verified to be as it was.')
+@click.option('--as-user', default='', hidden=True)
+def triage(**values: Any) -> None:
+    """Say what kind of failure a site has and where it comes from. Changes nothing.
+
+    Looks from outside: the page again and again, at each address, past caches, as other devices. With --host also
+    from the host: its web server, php-fpm and WordPress directly, and its logs. At most 40 requests, fewer when the
+    site seems overloaded.
+
+    \b
+    Exit codes: 0 healthy; 1 the cause is named; 6 it is not clear; 4 could not look; 2 usage; 70 a bug;
+    130/143 interrupted; with --costs also 5: the host is NOT verified as it was.
+    """
+    from wpaudit.app_triage import run_triage  # no other verb should wait for it
+
+    style, output = values['style'], values['output']
+    with _guarded('triage', values):
+        if values['as_user']:
+            raise UsageError(
+                'triage does not log in: a login without a password would change the host',
+                hint="give the cookies of a browser's login with --cookie, or use: wpaudit bisect --as-user",
+            )
+        with report.progress(quiet=values['quiet'], verbose=values['verbose']) as listener:
+            result = run_triage(_remote(values), _wanted(values), listener)
+        emit(report.TRIAGE_FORMATS[style](result, verbose=values['verbose'], colour=colour(output)), output)
+        sys.exit(result.exit_code)
+
+
+def _wanted(values: dict[str, Any]) -> Wanted:
+    from wpaudit.app_triage import Wanted
+
+    return Wanted(
+        probe=values['probe'], timeout=values['timeout'], max_time=values['max_time'], via=values['via'],
+        proxy=values['proxy'], logs=values['logs'], costs=values['costs'],
+        headers=tuple(parse_header(text) for text in values['headers']),
+        cookies=tuple(parse_cookie(text) for text in values['cookies']),
+        resolve=tuple(parse_resolve(text) for text in values['resolve']),
+        verify=values['ca_file'] or not values['insecure'],
+    )
 
 
 # -- the other verbs ------------------------------------------------------------------------------
@@ -261,7 +268,7 @@ def list_(**values: Any) -> None:
     with _guarded('list', values):
         inventory, rules = app.run_list(_remote(values))
         output = values['output']
-        _emit(report.LIST_FORMATS[values['style']](inventory, rules, colour=_colour(output)), output)
+        emit(report.LIST_FORMATS[values['style']](inventory, rules, colour=colour(output)), output)
 
 
 @main.command(epilog="""\b
@@ -275,7 +282,7 @@ def doctor(**values: Any) -> None:
     with _guarded('doctor', values):
         checks = app.run_doctor(_remote(values), app.Asked())
         output = values['output']
-        _emit(report.DOCTOR_FORMATS[values['style']](checks, colour=_colour(output)), output)
+        emit(report.DOCTOR_FORMATS[values['style']](checks, colour=colour(output)), output)
         sys.exit(4 if any(check.ok is False for check in checks) else 0)
 
 
@@ -289,6 +296,6 @@ def restore(**values: Any) -> None:
     with _guarded('restore', values):
         done = app.run_restore(_remote(values))
         if done is None:
-            _emit('There is nothing to restore: no run is open on this site.', values['output'])
+            emit('There is nothing to restore: no run is open on this site.', values['output'])
         else:
-            _emit(f'Restored and verified. {done.message}'.strip(), values['output'])
+            emit(f'Restored and verified. {done.message}'.strip(), values['output'])

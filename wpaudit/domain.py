@@ -150,6 +150,7 @@ class Request:
     method: str = 'GET'
     headers: tuple[tuple[str, str], ...] = ()
     cookies: tuple[tuple[str, str], ...] = ()
+    body: bytes = b''
 
 
 @dataclass(frozen=True)
@@ -273,6 +274,41 @@ class Restoration:
 
 
 @dataclass(frozen=True)
+class Rate:
+    """The share of failing requests, with a 95 % interval (Wilson 1927)."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    pattern: str = ''  # one sentence about bursts, a period, or the time it took; '' when there is nothing to say
+
+
+class Category(StrEnum):
+    """The four causes that every hosting article gives for a 502, and the honest fifth."""
+
+    SERVER_OVERLOAD = 'server-overload'
+    FIREWALL = 'firewall'
+    NETWORK = 'network'
+    INVALID_RESPONSE = 'invalid-response'
+    UNKNOWN = 'unknown'
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One possible cause. ``kind`` is one of those of the JSON report; supports and contradicts are clues' reasons."""
+
+    category: Category
+    kind: str
+    probability: float
+    sentence: str       # "a php-fpm worker crashed (SIGSEGV)"
+    advice: str         # what to do next, in one line
+    bisect_helps: bool
+    supports: tuple[str, ...] = ()
+    contradicts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Report:
     """The result of ``wpaudit bisect``; every output format is made from this."""
 
@@ -302,6 +338,8 @@ class Report:
     advice: tuple[str, ...] = ()  # what to do next, exact commands among them
     record: str = ''              # where the journal/log of the run is kept
     costs: Mapping[str, float] = field(default_factory=dict)  # counted: wp starts, round trips, seconds
+    cause: Cause | None = None  # what triage says of the failure; None when it was not asked, or saw none
+    rate: Rate | None = None  # of failing requests with everything on; None when none were judged
 
 
 class Stage(Enum):
@@ -313,3 +351,6 @@ class Stage(Enum):
     SEARCH = 'searching'
     CERTIFY = 'proving the answer'
     RESTORE = 'restoring'
+    LOOK = 'looking at the site'
+    MEASURE = 'recording one request'
+    LOGS = "reading the host's logs"

@@ -56,6 +56,10 @@ class ModeUnavailable(CannotStart):
     """This host cannot be switched in the mode that was tried; nothing was changed."""
 
 
+class Unreached(ModeUnavailable):
+    """A probe never got to WordPress: something in front of it answers."""
+
+
 class SiteBusy(CannotStart):
     """Another wpaudit run holds this site."""
 

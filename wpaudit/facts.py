@@ -13,8 +13,11 @@ from dataclasses import field
 from enum import StrEnum
 
 from wpaudit.domain import Answer
+from wpaudit.domain import Category as Category  # noqa: PLC0414 - the words of triage that reports of bisect use too
+from wpaudit.domain import Cause as Cause  # noqa: PLC0414
 from wpaudit.domain import Cost
 from wpaudit.domain import Gap
+from wpaudit.domain import Rate as Rate  # noqa: PLC0414
 
 
 class Place(StrEnum):
@@ -90,6 +93,7 @@ class Handshake:
     tcp_seconds: float = 0.0
     tls_error: str = ''      # one sentence; '' where TLS worked or was not asked for
     tls_seconds: float = 0.0
+    alpn: str = ''           # the protocol that TLS agreed on (RFC 7301): 'h2', 'http/1.1', ''
 
 
 @dataclass(frozen=True)
@@ -167,33 +171,12 @@ class Seen:
     notes: tuple[str, ...] = ()  # what triage did otherwise than usual: "backed off: ..."
 
 
-class Category(StrEnum):
-    """The four causes that every hosting article gives for a 502, and the honest fifth."""
-
-    SERVER_OVERLOAD = 'server-overload'
-    FIREWALL = 'firewall'
-    NETWORK = 'network'
-    INVALID_RESPONSE = 'invalid-response'
-    UNKNOWN = 'unknown'
-
-
 class State(StrEnum):
     """Whether the site fails."""
 
     HEALTHY = 'healthy'
     FAILING = 'failing'
     SOMETIMES = 'sometimes'
-
-
-@dataclass(frozen=True)
-class Rate:
-    """The share of failing requests, with a 95 % interval (Wilson 1927)."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-    pattern: str = ''  # one sentence about bursts, a period, or the time it took; '' when there is nothing to say
 
 
 @dataclass(frozen=True)
@@ -215,20 +198,8 @@ class Clue:
     source: str   # 'refresh', 'nginx', 'php-fpm', 'kernel', 'host', ...
     reason: str   # one sentence, with the line or the figures it rests on
     plugin: str = ''  # the directory of a plugin that it names, for the search
-
-
-@dataclass(frozen=True)
-class Cause:
-    """One possible cause. ``kind`` is one of those of the JSON report; supports and contradicts are clues' reasons."""
-
-    category: Category
-    kind: str
-    probability: float
-    sentence: str       # "a php-fpm worker crashed (SIGSEGV)"
-    advice: str         # what to do next, in one line
-    bisect_helps: bool
-    supports: tuple[str, ...] = ()
-    contradicts: tuple[str, ...] = ()
+    strength: float = 1.0  # 0..1: how much of its weight counts; a line that may be about another request counts less
+    names: Mapping[str, str] = field(default_factory=dict)  # what it names, for the advice: pool, limit, rule, file
 
 
 @dataclass(frozen=True)
@@ -247,3 +218,18 @@ class Diagnosis:
     notes: tuple[str, ...] = ()
     costs: tuple[Cost, ...] = ()
     just_me: bool = False  # others reach it, this machine does not
+
+
+@dataclass(frozen=True)
+class TriageReport:
+    """The result of ``wpaudit triage``; every output format is made from this."""
+
+    command: str
+    version: str
+    started: str   # RFC 3339, UTC
+    finished: str
+    url: str
+    diagnosis: Diagnosis
+    exit_code: int
+    target_host: str = ''  # '' when only the URL was looked at
+    target_path: str = ''

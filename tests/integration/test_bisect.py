@@ -318,6 +318,19 @@ def test_an_unsteady_fault_never_gets_a_wrong_name(wpaudit: Wpaudit, site: Lab, 
     assert run.report['restore'] is None or put_back(run)
 
 
+def test_an_unsteady_fault_is_named_with_its_rate(wpaudit: Wpaudit, site: Lab) -> None:
+    site.add_faults(['intermittent'])
+    with untouched(site):
+        for _ in range(4):  # one run in ten meets a lucky streak, and says so
+            run = wpaudit(site)
+            if run.code == 1:
+                break
+    assert (run.code, run.named) == (1, culprits(*FAULTS['intermittent'].culprits)), run.err
+    assert run.report['rate']['low'] < 0.3 < run.report['rate']['high'] + 0.1
+    assert 0.95 < run.report['confidence'] <= 0.99
+    assert put_back(run)
+
+
 def test_two_separate_faults_are_both_named(wpaudit: Wpaudit, site: Lab) -> None:
     site.add_faults(['crash-worker', 'crash-pair'])
     with untouched(site):
@@ -362,6 +375,18 @@ def test_headers_and_cookies_are_sent_with_every_probe(wpaudit: Wpaudit, site: L
     lines = site.logs['nginx-access'].read_text().splitlines()[start:]
     assert len(lines) >= len(run.report['probes'])
     assert all('a-phone/7' in line for line in lines)
+
+
+def test_a_request_pasted_from_a_browser_is_sent_with_every_probe(
+    wpaudit: Wpaudit, site: Lab, tmp_path: Path,
+) -> None:
+    site.activate([*site.active(), site.install('crash-upload')])
+    (tmp_path / 'photo.jpg').write_bytes(b'\xff\xd8 a picture')
+    pasted = tmp_path / 'upload.txt'
+    pasted.write_text(f"curl '{site.url}/' \\\n  -F 'photo=@photo.jpg;type=image/jpeg' -F album=7 --compressed\n")
+    with untouched(site):
+        run = wpaudit(site, '--request', str(pasted))
+    proves(run, {frozenset(['crash-upload/crash-upload.php'])}, 'isolated')
 
 
 def test_an_expected_status_decides(wpaudit: Wpaudit, site: Lab) -> None:

@@ -1,33 +1,59 @@
-"""Prove the question before the search: it fails, steadily, and with everything off it passes."""
+"""Prove the question before the search: the site fails, so or so often, and with everything off it passes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import field
 from dataclasses import replace
 from functools import partial
 
+from wpaudit.commands.steadiness import Steadiness
 from wpaudit.commands.trial import Recorded
 from wpaudit.commands.trial import Trial
 from wpaudit.commands.trial import agreed
+from wpaudit.commands.trial import backed_failure
 from wpaudit.commands.trial import loaded_anyway
 from wpaudit.commands.trial import together
+from wpaudit.commands.visits import HEALTHY_VISITS
 from wpaudit.domain import Mode
 from wpaudit.domain import Outcome
 from wpaudit.domain import Role
 from wpaudit.errors import CannotStart
 from wpaudit.errors import Inconclusive
 from wpaudit.errors import ModeUnavailable
+from wpaudit.errors import Unreached
 from wpaudit.errors import Unsteady
 from wpaudit.ports import Observation
 from wpaudit.ports import Switcher
 
-VISITS = 2       # probes as a visitor; made while the agent starts, so they cost no time
 # With all on a probe is made three times, once under the eyes of the flight recorder: a fault that shows in 30 % of
 # the requests passes for steady in 0.2 % of the runs, the visits counted in.
 STEADY_ON = 3
 STEADY_OFF = 2
+# The share of an unsteady failure is measured: until it has shown so often, or the requests are so many.
+FAILURES_WANTED = 5
+MOST_MEASURED = 40
+ASKED_AGAIN = 3  # requests of each kind, where visitors and signed probes do not agree
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is to be proven. ``visits`` is what visitors saw, nothing where they cannot see it (--as-user)."""
+
+    trial: Trial
+    switcher: Switcher
+    everything: frozenset[str]
+    visits: Sequence[Observation]
+    parallel: int
+    record: bool       # let the flight recorder watch
+    confidence: float  # wanted of every claim, when the failure is unsteady
+
+    @property
+    def at_once(self) -> int:
+        """How many probes may run at the same time."""
+        return self.parallel if self.switcher.parallel else 1
 
 
 @dataclass(frozen=True)
@@ -38,154 +64,170 @@ class Baseline:
     theme: bool = False
     note: str = ''
     recorded: Recorded | None = None  # the probe that the flight recorder watched
+    steadiness: Steadiness | None = None  # None: nothing failed
+    on: tuple[Observation, ...] = ()  # what the probes with everything on saw
 
 
-def visits(trial: Trial) -> list[Observation]:
-    """Probe as a visitor, one after the other. Two passes are tried once more before the site counts as healthy."""
-    seen = [trial.visitor() for _ in range(VISITS)]
-    if all(one.outcome is Outcome.PASS for one in seen):
-        seen.append(trial.visitor())
-    return seen
+def proven(question: Question) -> Baseline:
+    """Probe all on and all off, and find out how steadily it fails.
 
-
-def healthy(seen: list[Observation]) -> bool:
-    """Whether visitors see a site that works. Raises what keeps the question from being asked."""
-    outcomes = {one.outcome for one in seen}
-    if outcomes == {Outcome.PASS}:
-        return True
-    if Outcome.UNREACHED in outcomes:
-        unreached = next(one for one in seen if one.outcome is Outcome.UNREACHED)
-        raise CannotStart(f'the site cannot be probed from here: {unreached.evidence}', hint=_reach_hint(unreached))
-    if Outcome.FAIL not in outcomes:
-        other = next(one for one in seen if one.outcome is Outcome.OTHER)
-        code = f' {other.status}' if other.status else ' CODE'
-        raise CannotStart(
-            f'the site does not work, but not in the way asked about: {other.evidence}',
-            hint=f'ask about this failure with --fail-on{code}',
-        )
-    if len(outcomes) > 1:
-        failed = sum(one.outcome is Outcome.FAIL for one in seen)
-        raise Unsteady(
-            f'the failure is unsteady: {failed} of {len(seen)} ordinary requests failed',
-            hint='run again while it fails every time, or probe a page that always fails (--probe)',
-        )
-    return False
-
-
-def _reach_hint(seen: Observation) -> str:
-    errors = {answer.error for answer in seen.answers}
-    if 'dns' in errors:
-        return 'is the name right? --resolve HOST:ADDRESS pins it to an address'
-    if 'tls' in errors:
-        return 'is the certificate right for this name?'
-    return 'is the --url right? --resolve HOST:ADDRESS goes straight to a server'
-
-
-def proven(
-    trial: Trial, switcher: Switcher, everything: frozenset[str], *, parallel: int, visited: bool, record: bool,
-) -> Baseline:
-    """Probe all on and all off.
-
-    ``visited`` tells that visitors were seen to fail; ``record`` lets the flight recorder watch one of the probes.
-    Raises ModeUnavailable when this way of switching does not work here or does not show the failure,
-    Unsteady when answers to the same question differ.
+    Raises ModeUnavailable when this way of switching does not work here or does not show the failure, Unsteady
+    when it shows too seldom to prove anything.
     """
-    seen = _looked(trial, switcher, everything, parallel=parallel, record=record)
-    if not _fails(trial, seen.on, visited=visited):
+    looks = _Looks(question)
+    looks.first()
+    steadiness = looks.steadiness()
+    if steadiness is None:
         return Baseline(Outcome.PASS, note='healthy')
-    return replace(_without(trial, switcher, everything, seen.off, parallel=parallel), recorded=seen.recorded)
+    question.trial.prober.settle([one for one in looks.on if one.outcome is Outcome.FAIL])
+    question.trial.patience = 1 if steadiness.steady else steadiness.passes()
+    return replace(_without(question, looks.off), recorded=looks.recorded, steadiness=steadiness, on=tuple(looks.on))
 
 
-def _without(
-    trial: Trial, switcher: Switcher, everything: frozenset[str], off: list[Observation], *, parallel: int,
-) -> Baseline:
-    """Say what everything off means."""
-    agreed(off)
-    if off[0].outcome is Outcome.UNREACHED:
-        raise ModeUnavailable(f'with everything off the probe never reached WordPress: {off[0].evidence}')
-    loaded_anyway(off[0], everything)
-    if off[0].outcome is Outcome.PASS:
-        return Baseline(Outcome.PASS)
-    return _with_other_theme(trial, switcher, everything, off[0], parallel=parallel)
-
-
-@dataclass(frozen=True)
+@dataclass
 class _Looks:
-    """What the first probes saw, with everything on and with everything off."""
+    """The probes with everything on and with everything off, as far as they were made."""
 
-    on: list[Observation]
-    off: list[Observation]
-    recorded: Recorded | None = None
+    question: Question
+    on: list[Observation] = field(default_factory=list)
+    off: list[Observation] = field(default_factory=list)
+    recorded: Recorded | None = None  # the first that failed, else the first
+
+    def first(self) -> None:
+        """Probe both, a few times each: at once where nobody else sees it, else only as far as needed."""
+        trial, switcher, everything = self.question.trial, self.question.switcher, self.question.everything
+        on: list[Callable[[], Observation]] = [partial(self._plain, Role.CANARY), self._plain, self._watched]
+        off: list[Callable[[], Observation]] = [partial(trial.probe, switcher, everything, Role.BASELINE)] * STEADY_OFF
+        if self.question.at_once > 1:
+            seen = together([*on, *off], parallel=self.question.at_once)
+            _reached(seen[0])
+            self.on, self.off = seen[:len(on)], seen[len(on):]
+        else:
+            canary = on[0]()
+            _reached(canary)
+            self.on = [canary, *(look() for look in on[1:])]
+            # While it does not fail, what everything off does is of no interest.
+            self.off = [look() for look in off] if canary.outcome is Outcome.FAIL else []
+        self._mistrust_the_recorder()
+
+    def steadiness(self) -> Steadiness | None:
+        """Return how reliably it fails; None when it does not. Raises when that cannot be told."""
+        seen = {one.outcome for one in self.on}
+        visited = {one.outcome for one in self.question.visits}
+        if seen == {Outcome.FAIL} and Outcome.PASS not in visited:
+            return self._share()
+        if Outcome.FAIL not in seen and Outcome.PASS not in visited:
+            return self._unseen() if visited else self._as_seen()
+        if seen - {Outcome.FAIL, Outcome.PASS}:
+            raise Unsteady(
+                f'the site fails in several ways: {_counted(self.on, Outcome.FAIL)} in the one asked about',
+                hint='ask about both with --fail-on, or probe a page that fails in one way (--probe)',
+            )
+        self._measure()
+        return self._share()
+
+    # -- one probe --------------------------------------------------------------------------------
+
+    def _plain(self, role: Role = Role.BASELINE) -> Observation:
+        return self.question.trial.probe(self.question.switcher, frozenset(), role)
+
+    def _watched(self) -> Observation:
+        """Probe under the eyes of the flight recorder, as long as it has not seen a failure."""
+        if not (self.question.record and self.question.switcher.records):
+            return self._plain()
+        if self.recorded and self.recorded.seen.outcome is Outcome.FAIL:
+            return self._plain()
+        made = self.question.trial.recorded(self.question.switcher)
+        if self.recorded is None or made.seen.outcome is Outcome.FAIL:
+            self.recorded = made
+        return made.seen
+
+    def _mistrust_the_recorder(self) -> None:
+        """Put a plain probe in the place of a watched one that did not fail: the recorder may have been in its way."""
+        if self.recorded and self.recorded.seen.outcome is not Outcome.FAIL:
+            self.on = [*(one for one in self.on if one is not self.recorded.seen), self._plain()]
+
+    # -- how often it fails -----------------------------------------------------------------------
+
+    def _share(self) -> Steadiness:
+        seen = [*self.question.visits, *self.on]
+        return Steadiness(sum(one.outcome is Outcome.FAIL for one in seen), len(seen), self.question.confidence)
+
+    def _measure(self) -> None:
+        """Probe until the failure has shown often enough to know its share."""
+        while self._failures() < FAILURES_WANTED and len(self.on) < MOST_MEASURED:
+            # One at a time under the recorder, which keeps what it saw last.
+            self.on += [self._watched(), *together([self._plain] * (self.question.at_once - 1),
+                                                   parallel=self.question.at_once)]
+        failed = [one for one in self.on if one.outcome is Outcome.FAIL]
+        if not failed and _counted(self.question.visits, Outcome.FAIL):
+            raise Unsteady(
+                f'visitors saw the failure, and none of {len(self.on)} signed probes did',
+                hint='run again while it fails more often, or probe a page that does (--probe)',
+            )
+        if not all(backed_failure(one) for one in failed):
+            raise Unsteady(
+                f'the failure is unsteady ({len(failed)} of {len(self.on)} probes), and this host does not tell what '
+                'became of each request',
+                hint='use --mode isolated, or run again while it fails every time',
+            )
+
+    def _failures(self) -> int:
+        return _counted(self.on, Outcome.FAIL)
+
+    def _unseen(self) -> Steadiness:
+        """Visitors saw it, and the signed probes do not: ask both again, it may be unsteady or gone."""
+        again = [self.question.trial.visitor() for _ in range(ASKED_AGAIN)]
+        self.on += [self._plain() for _ in range(ASKED_AGAIN)]
+        if self._failures() or 0 < _counted(again, Outcome.FAIL) < len(again):
+            self._measure()
+            return self._share()
+        if _counted(again, Outcome.FAIL):
+            raise ModeUnavailable(
+                f'visitors see the failure, signed probes do not ({self.on[0].evidence or "they pass"})',
+            )
+        raise Unsteady('visitors saw the failure at first, and no longer', hint='run again while it fails every time')
+
+    def _as_seen(self) -> Steadiness | None:
+        """Nobody but the signed probes can see it, and the first ones did not."""
+        if self.on[0].outcome is Outcome.OTHER:
+            raise CannotStart(
+                f'the site does not work, but not in the way asked about: {self.on[0].evidence}',
+                hint=f'ask about this failure with --fail-on {self.on[0].status or "CODE"}',
+            )
+        while not self._failures() and len(self.on) < HEALTHY_VISITS:
+            self.on.append(self._plain())
+        if not self._failures():
+            return None
+        self._measure()
+        return self._share()
 
 
-def _looked(
-    trial: Trial, switcher: Switcher, everything: frozenset[str], *, parallel: int, record: bool,
-) -> _Looks:
-    """Probe all on and all off, a few times each: at once where nobody else sees it, else only as far as needed.
-
-    A probe that the recorder watched is as good as any when it fails; when it does not, the recorder may have
-    been in its way, and a plain one takes its place.
-    """
-    recorded: list[Recorded] = []
-
-    def watched() -> Observation:
-        recorded.append(trial.recorded(switcher))
-        return recorded[0].seen
-
-    def plain(role: Role = Role.BASELINE) -> Observation:
-        return trial.probe(switcher, frozenset(), role)
-
-    last = watched if record and switcher.records else plain
-    on, off = _probed(trial, switcher, [partial(plain, Role.CANARY), plain, last], everything, parallel=parallel)
-    if recorded and recorded[0].seen.outcome is not Outcome.FAIL:
-        on = [*on[:-1], plain()]
-    return _Looks(on, off, recorded[0] if recorded else None)
-
-
-def _probed(
-    trial: Trial, switcher: Switcher, on: Sequence[Callable[[], Observation]], everything: frozenset[str], *,
-    parallel: int,
-) -> tuple[list[Observation], list[Observation]]:
-    off: list[Callable[[], Observation]] = [partial(trial.probe, switcher, everything, Role.BASELINE)] * STEADY_OFF
-    if switcher.parallel and parallel > 1:
-        seen = together([*on, *off], parallel=parallel)
-        _reached(seen[0])
-        return seen[:len(on)], seen[len(on):]
-    canary = on[0]()
-    _reached(canary)
-    seen = [canary, *(look() for look in on[1:])]
-    # While it does not fail, what everything off does is of no interest.
-    return seen, [look() for look in off] if canary.outcome is Outcome.FAIL else []
+def _counted(seen: Sequence[Observation], outcome: Outcome) -> int:
+    return sum(one.outcome is outcome for one in seen)
 
 
 def _reached(canary: Observation) -> None:
     if canary.outcome is Outcome.UNREACHED:
-        raise ModeUnavailable(f'the canary never reached WordPress: {canary.evidence}')
+        raise Unreached(f'the canary never reached WordPress: {canary.evidence}')
 
 
-def _fails(trial: Trial, seen: list[Observation], *, visited: bool) -> bool:
-    """Whether probes with everything on fail steadily; raises when that is neither yes nor no."""
-    failed = [one for one in seen if one.outcome is Outcome.FAIL]
-    if len(failed) == len(seen):
-        trial.prober.settle(failed)
-        return True
-    if failed:
-        raise Unsteady(
-            f'the failure is unsteady: {len(failed)} of {len(seen)} probes with everything on failed',
-            hint='run again while it fails every time, or probe a page that always fails (--probe)',
-        )
-    if visited and trial.visitor().outcome is Outcome.FAIL:  # asked once more: the fault may have gone meanwhile
-        raise ModeUnavailable(
-            f'visitors see the failure, signed probes do not ({seen[0].evidence or "they pass"})',
-        )
-    if visited:
-        raise Unsteady('visitors saw the failure at first, and no longer', hint='run again while it fails every time')
-    if seen[0].outcome is Outcome.OTHER:
-        raise CannotStart(
-            f'the site does not work, but not in the way asked about: {seen[0].evidence}',
-            hint=f'ask about this failure with --fail-on {seen[0].status or "CODE"}',
-        )
-    return False
+# -- with everything off --------------------------------------------------------------------------------
+
+def _without(question: Question, off: Sequence[Observation]) -> Baseline:
+    """Say what everything off means; of an unsteady failure two probes say little."""
+    trial, switcher, everything = question.trial, question.switcher, question.everything
+    if trial.patience > 1:
+        failed = [one for one in off if one.outcome is Outcome.FAIL]
+        look = partial(trial.steady, switcher, everything, Role.BASELINE, times=STEADY_OFF, parallel=question.parallel)
+        off = failed[:1] or [look()]
+    agreed(off)
+    if off[0].outcome is Outcome.UNREACHED:
+        raise Unreached(f'with everything off the probe never reached WordPress: {off[0].evidence}')
+    loaded_anyway(off[0], everything)
+    if off[0].outcome is Outcome.PASS:
+        return Baseline(Outcome.PASS)
+    return _with_other_theme(trial, switcher, everything, off[0], parallel=question.parallel)
 
 
 def _with_other_theme(

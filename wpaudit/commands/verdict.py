@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from wpaudit.commands.steadiness import Steadiness
 from wpaudit.commands.trial import Trial
 from wpaudit.domain import Claim
 from wpaudit.domain import Evidence
@@ -16,12 +18,17 @@ from wpaudit.domain import Inventory
 from wpaudit.domain import Kind
 from wpaudit.domain import Mode
 from wpaudit.domain import Outcome
+from wpaudit.domain import Rate
 from wpaudit.domain import Restoration
 from wpaudit.domain import Role
 from wpaudit.domain import Suspect
 from wpaudit.domain import Verdict
 from wpaudit.engine import Finding
 from wpaudit.errors import Inconclusive
+from wpaudit.intervals import wilson
+
+if TYPE_CHECKING:
+    from wpaudit.facts import Diagnosis
 
 EXIT_CODES: Mapping[Verdict, int] = {
     Verdict.HEALTHY: 0,
@@ -55,6 +62,8 @@ class Findings:
     mode: Mode | None = None
     mode_reason: str = ''
     restoration: Restoration | None = None
+    steadiness: Steadiness | None = None
+    diagnosis: Diagnosis | None = None  # what triage says of the failure
 
     @property
     def exit_code(self) -> int:
@@ -149,16 +158,34 @@ def _label(suspect: Suspect) -> str:
 
 
 def confidence(findings: Findings) -> float:
-    """Return how sure the names are: 1.0 when certified and complete, less when something was left open.
+    """Return how sure the names are: 0.99 when certified and complete, less when something was left open.
 
     Direct probes of a steady failure prove a conflict; what remains is that a fault of 30 % or more passed the
-    baseline for steady, which four failures in a row leave at most at 1 %.
+    baseline for steady, which five failures in a row leave at most at 1 %. Of an unsteady failure every claim that
+    something passes may be luck, each with at most the chance that was allowed for (the union bound).
     """
     if findings.verdict is not Verdict.CULPRIT or not findings.conflicts:
         return 0.0
     observed = [claim.observed for claim in findings.certificate]
     share = sum(observed) / len(observed) if observed else 0.0
-    return round(0.99 * share * (1.0 if findings.complete else 0.9), 4)
+    return round(_luck(findings) * share * (1.0 if findings.complete else 0.9), 4)
+
+
+def rate(findings: Findings) -> Rate | None:
+    """Return the share of failing requests with everything on; None when it was not asked."""
+    steadiness = findings.steadiness
+    if steadiness is None:
+        return None
+    low, high = wilson(steadiness.failed, steadiness.made)
+    return Rate(round(steadiness.failed / steadiness.made, 4), round(low, 4), round(high, 4), steadiness.made)
+
+
+def _luck(findings: Findings) -> float:
+    """Return the chance that no claim of the certificate is owed to luck."""
+    if findings.steadiness is None or findings.steadiness.steady:
+        return 0.99
+    passing = sum(claim.outcome is Outcome.PASS for claim in findings.certificate)
+    return max(0.0, 1.0 - passing * findings.steadiness.luck(findings.trial.patience))
 
 
 def probe_counts(findings: Findings) -> dict[str, float]:

@@ -5,12 +5,20 @@ from __future__ import annotations
 import http.client
 import io
 import socket
+import threading
 import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextlib import suppress
 
 from urllib3.connection import HTTPConnection
 from urllib3.connection import HTTPSConnection
 
 _MAX_INTERIM = 10  # 1xx answers before the real one
+
+# Opens a TCP connection to (host or address, port) within so many seconds; raises OSError.
+Dial = Callable[[str, int, float], socket.socket]
 
 
 class Deadline:
@@ -31,6 +39,26 @@ class Deadline:
     def sentence(self, doing: str) -> str:
         """Say that time was up."""
         return f'no complete answer within {self.seconds:g} s ({doing})'
+
+
+@contextmanager
+def ended_at(deadline: Deadline, sock: socket.socket) -> Iterator[None]:
+    """Shut ``sock`` down when time is up.
+
+    A socket's own timeout starts anew with every byte, so a server that drips them would hold us for ever.
+    """
+    def shut_down() -> None:
+        with suppress(OSError):  # already closed
+            # Not SSLSocket.shutdown: that drops the TLS state under the thread that is reading.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    timer = threading.Timer(deadline.left(), shut_down)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class CutHeader(http.client.HTTPException):
@@ -72,14 +100,27 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Timed:
-    """Gives the TLS handshake the time that is left after the TCP one, not as much again."""
+    """Gives each handshake the time that is left after the one before it, not as much again."""
 
     deadline: Deadline
+    dial: Dial | None = None
+    sock: socket.socket
+    host: str
+    port: int
+    limit: float  # for this one address, in seconds
 
     def _new_conn(self) -> socket.socket:
-        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+        sock: socket.socket
+        if self.dial is None:
+            sock = super()._new_conn()  # type: ignore[misc]  # of the class that this is mixed into
+        else:
+            sock = self.dial(self.host, self.port, min(self.limit, self.deadline.left()))
         sock.settimeout(self.deadline.left())
         return sock
+
+    def _tunnel(self) -> None:
+        with ended_at(self.deadline, self.sock):
+            super()._tunnel()  # type: ignore[misc]  # of the class that this is mixed into
 
 
 class PlainConnection(_Timed, HTTPConnection):

@@ -23,11 +23,15 @@ from wpaudit.domain import Request
 from wpaudit.errors import UsageError
 from wpaudit.ports import Fetcher
 from wpaudit.probes.connection import Deadline
+from wpaudit.probes.names import Found
 from wpaudit.probes.names import Names
 from wpaudit.probes.parsing import checked_cookie
 from wpaudit.probes.parsing import checked_header
+from wpaudit.probes.wire import Exchange
 from wpaudit.probes.wire import NoAnswer
+from wpaudit.probes.wire import Route
 from wpaudit.probes.wire import Wire
+from wpaudit.probes.wire import bare
 
 _PORTS = {'http': 80, 'https': 443}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -45,71 +49,95 @@ class HttpFetcher(Fetcher):
     """Asks over HTTP/1.1, each time on a new connection, without memory of earlier requests.
 
     No cookies are kept, nothing is retried, and neither ``~/.netrc`` nor the environment's proxies are read: the
-    same request must mean the same thing in every probe. ``resolve`` pins host names to addresses, as curl's
-    ``--resolve`` does; TLS still asks for and verifies the name. ``verify`` is False for no verification, or
+    same request must mean the same thing in every probe. ``resolve`` pins host names to an address or several, as
+    curl's ``--resolve`` does; TLS still asks for and verifies the name. ``verify`` is False for no verification, or
     the path of the certificates to trust instead of the system's and certifi's.
     """
 
     def __init__(
-        self, *, resolve: Mapping[str, str] = {}, verify: bool | Path = True,
-        max_body: int = 2 * 1024 * 1024, max_redirects: int = 5,
+        self, *, resolve: Mapping[str, str | Found] = {}, verify: bool | Path = True,
+        max_body: int = 2 * 1024 * 1024, max_redirects: int = 5, route: Route = Route(),
     ) -> None:
         self._verify = verify
-        self._context: ssl.SSLContext | None = _tls_context(verify) if isinstance(verify, Path) else None
+        self._context: ssl.SSLContext | None = tls_context(verify) if isinstance(verify, Path) else None
         self._lock = threading.Lock()
         self._max_redirects = max_redirects
-        pinned = {_host(host): address for host, address in resolve.items()}
-        self._wire = Wire(Names(pinned), self._tls, max_body)
+        pinned = {_host(host): (found,) if isinstance(found, str) else found for host, found in resolve.items()}
+        self.names = Names(pinned)
+        self._wire = Wire(self.names, self.context, max_body, route)
 
     def fetch(self, request: Request, *, timeout: float) -> Answer:
         """Fetch ``request`` and the redirects it leads to on the same origin, all within ``timeout`` seconds.
 
         Raises UsageError for a request that cannot be sent as given (no URL, CR or LF in a header).
         """
-        url, headers = _asked(request.url), _fields(request)
+        return self.visit(request, timeout=timeout).answer
+
+    def visit(self, request: Request, *, timeout: float, address: str = '') -> Exchange:
+        """As ``fetch``, but tell the address and the HTTP version too; ``address`` replaces what the name means."""
+        url, headers = asked(request)
+        wire = replace(self._wire, names=self.names.only(bare(str(url.host)), address)) if address else self._wire
         started, deadline = time.monotonic(), Deadline(timeout)
         try:
-            answer = self._followed(url, request.method, headers, deadline)
+            done = self._followed(wire, url, request, headers, deadline)
         except NoAnswer as failure:
-            answer = Answer(request.url, error=failure.kind, detail=failure.detail)
-        return replace(answer, seconds=time.monotonic() - started)
+            done = Exchange(Answer(request.url, error=failure.kind, detail=failure.detail), failure.address)
+        return replace(done, answer=replace(done.answer, seconds=time.monotonic() - started))
 
     def close(self) -> None:
         """Do nothing: no connection outlives its request."""
 
-    def _followed(self, url: Url, method: str, headers: HTTPHeaderDict, deadline: Deadline) -> Answer:
+    def _followed(
+        self, wire: Wire, url: Url, request: Request, headers: HTTPHeaderDict, deadline: Deadline,
+    ) -> Exchange:
+        method, body = request.method, request.body
         visited = set()
         for _ in range(self._max_redirects + 1):
             visited.add(url.url)
-            answer = self._wire.exchange(url, method, _with_host(headers, url), deadline)
+            done = wire.exchange(url, method, with_host(headers, url), deadline, body)
+            answer = done.answer
             if answer.status not in _REDIRECTS or answer.error or not answer.headers.get('location'):
-                return answer
+                return done
             following, refusal = _redirected(url, answer.headers['location'])
             if following is None:
-                return replace(answer, detail=refusal)
+                return replace(done, answer=replace(answer, detail=refusal))
             if following.url in visited:  # nothing is remembered between requests, so it would go on like this
-                return replace(answer, error='redirect-loop', detail=f'redirects in a circle to {following.url}')
+                return _circling(done, f'redirects in a circle to {following.url}')
             url = following
-            if answer.status == HTTPStatus.SEE_OTHER and method != 'HEAD':  # RFC 9110, section 15.4.4
-                method = 'GET'
-        return replace(answer, error='redirect-loop', detail=f'more than {self._max_redirects} redirects')
+            if _asks_to_get(answer.status, method):
+                method, body = 'GET', b''
+                headers.discard('Content-Type')
+        return _circling(done, f'more than {self._max_redirects} redirects')
 
-    def _tls(self) -> ssl.SSLContext:
+    def context(self) -> ssl.SSLContext:
+        """Return what TLS connections are made with; raises UsageError."""
         # Made once and late: reading the trusted certificates takes longer than a probe of a fast site.
         with self._lock:
             if self._context is None:
-                self._context = _tls_context(self._verify)
+                self._context = tls_context(self._verify)
             return self._context
 
 
-def _asked(text: str) -> Url:
+def asked(request: Request) -> tuple[Url, HTTPHeaderDict]:
+    """Return the URL and the fields of a request; raises UsageError for one that cannot be sent as given."""
     try:
-        url = parse_url(text)
+        url = parse_url(request.url)
     except HTTPError:
         url = Url()
     if url.scheme not in {'http', 'https'} or not url.host or url.auth:
-        raise UsageError(f'{text!r} is not a URL that can be asked for')
-    return url._replace(path=url.path or '/', fragment=None)
+        raise UsageError(f'{request.url!r} is not a URL that can be asked for')
+    return url._replace(path=url.path or '/', fragment=None), _fields(request)
+
+
+def _asks_to_get(status: int, method: str) -> bool:
+    """Whether a redirect is followed with GET: 303, and 301 and 302 of a POST, as browsers do (RFC 9110, 15.4)."""
+    if status == HTTPStatus.SEE_OTHER:
+        return method != 'HEAD'
+    return method == 'POST' and status in {HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.FOUND}
+
+
+def _circling(done: Exchange, detail: str) -> Exchange:
+    return replace(done, answer=replace(done.answer, error='redirect-loop', detail=detail))
 
 
 def _host(text: str) -> str:
@@ -129,7 +157,8 @@ def _fields(request: Request) -> HTTPHeaderDict:
     return fields
 
 
-def _with_host(fields: HTTPHeaderDict, url: Url) -> HTTPHeaderDict:
+def with_host(fields: HTTPHeaderDict, url: Url) -> HTTPHeaderDict:
+    """Return the fields with Host before them, unless they have one."""
     # Without the default port, as browsers do: WordPress builds links from this header.
     usual = url.port in {None, _PORTS[str(url.scheme)]}
     sent = HTTPHeaderDict({'Host': str(url.host) if usual else f'{url.host}:{url.port}'})
@@ -159,7 +188,8 @@ def _redirected(url: Url, location: str) -> tuple[Url | None, str]:
     return None, f'redirects to {following.scheme} on port {after}; not followed'
 
 
-def _tls_context(verify: bool | Path) -> ssl.SSLContext:
+def tls_context(verify: bool | Path) -> ssl.SSLContext:
+    """Return a client's context: False verifies nothing, a path holds the certificates to trust. Raises UsageError."""
     if isinstance(verify, Path):
         try:
             folder = verify.is_dir()

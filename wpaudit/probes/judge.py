@@ -9,10 +9,10 @@ from wpaudit.domain import Answer
 from wpaudit.domain import Mark
 from wpaudit.domain import Outcome
 from wpaudit.errors import UsageError
-from wpaudit.probes.maker import Maker
-from wpaudit.probes.maker import fatal_shown
-from wpaudit.probes.maker import login_page
-from wpaudit.probes.maker import maker
+from wpaudit.triage.maker import Maker
+from wpaudit.triage.maker import fatal_shown
+from wpaudit.triage.maker import login_page
+from wpaudit.triage.maker import maker
 
 ERRORS = ('dns', 'refused', 'reset', 'timeout', 'tls', 'redirect-loop', 'too-large', 'protocol')
 TRUNCATED = 'truncated'

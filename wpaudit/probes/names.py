@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import queue
 import socket
 import threading
@@ -17,8 +18,17 @@ class Names:
     otherwise reach different machines, and their answers could not be compared. Failures are not kept.
     """
 
-    def __init__(self, pinned: Mapping[str, str]) -> None:
-        self._known: dict[str, Found] = {host.lower(): (address,) for host, address in pinned.items()}
+    def __init__(self, pinned: Mapping[str, Found]) -> None:
+        self._pinned = {host.lower(): found for host, found in pinned.items()}
+        self._known = dict(self._pinned)
+
+    def pinned(self, host: str) -> Found:
+        """Return the addresses that ``host`` was pinned to, none when it was not."""
+        return self._pinned.get(host.lower(), ())
+
+    def only(self, host: str, address: str) -> Names:
+        """Return names of which ``host`` means nothing but ``address``."""
+        return Names({**self._pinned, host: (address,)})
 
     def addresses(self, host: str, *, timeout: float) -> Found:
         """Return at least one address; raises socket.gaierror or TimeoutError."""
@@ -27,6 +37,15 @@ class Names:
             known = _looked_up(host, timeout)
             self._known[host.lower()] = known
         return known
+
+
+def is_address(host: str) -> bool:
+    """Is that an IP address rather than a name?"""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _looked_up(host: str, timeout: float) -> Found:

@@ -18,7 +18,7 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = re.compile(r'[\x00-\x1f\x7f]')
 _HOST = re.compile(r'[^\s/?#@\[\]\\:%]+')
 _DEFAULT_PORTS = {'http': 80, 'https': 443}
-# Our requests have no body: a length or a coding of one would leave the server waiting for it.
+# Said by us, of the body that is sent: another length or coding would leave the server waiting for it.
 _FRAMING = frozenset({'content-length', 'transfer-encoding'})
 
 
@@ -33,7 +33,7 @@ def checked_header(name: str, value: str) -> tuple[str, str]:
     if _CONTROL.search(value.replace('\t', ' ')):
         raise UsageError(f'the value of the header {name} has a control character in it')
     if name.lower() in _FRAMING:
-        raise UsageError(f'the header {name} cannot be set: probes have no body')
+        raise UsageError(f'the header {name} cannot be set: it follows from what is sent')
     return name, value
 
 

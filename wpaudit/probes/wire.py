@@ -9,12 +9,8 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-import threading
 from collections.abc import Callable
-from collections.abc import Iterator
 from contextlib import closing
-from contextlib import contextmanager
-from contextlib import suppress
 from dataclasses import dataclass
 
 from urllib3 import HTTPHeaderDict
@@ -25,14 +21,19 @@ from urllib3.exceptions import NewConnectionError
 from urllib3.exceptions import ReadTimeoutError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Url
+from urllib3.util import make_headers
 
 from wpaudit.domain import Answer
 from wpaudit.probes.body import Body
 from wpaudit.probes.connection import CutHeader
 from wpaudit.probes.connection import Deadline
+from wpaudit.probes.connection import Dial
 from wpaudit.probes.connection import PlainConnection
 from wpaudit.probes.connection import TlsConnection
+from wpaudit.probes.connection import ended_at
+from wpaudit.probes.names import Found
 from wpaudit.probes.names import Names
+from wpaudit.probes.names import is_address
 
 _CHUNK = 65536
 _MAX_HEADER_BYTES = 256 * 1024
@@ -43,10 +44,33 @@ _READ_ON = 8
 class NoAnswer(Exception):
     """There was no HTTP answer; ``kind`` is one of the error kinds of ``Answer``."""
 
-    def __init__(self, kind: str, detail: str) -> None:
+    def __init__(self, kind: str, detail: str, address: str = '') -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
+        self.address = address  # the one that was tried, or the last of them
+
+
+@dataclass(frozen=True)
+class Route:
+    """How connections are made: straight to the site's address, unless it says otherwise.
+
+    ``dial`` opens them somewhere else, where a name means what it means there; it may raise ShellError when that place
+    cannot be used. ``proxy`` is an HTTP proxy, which resolves names itself: it is asked to CONNECT for https
+    (RFC 9110, section 9.3.6) and told the whole URL for http (RFC 9112, section 3.2.2).
+    """
+
+    dial: Dial | None = None
+    proxy: Url | None = None
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """An answer, the address it came from ('' where another machine chose it), and its HTTP version ('1.1')."""
+
+    answer: Answer
+    address: str = ''
+    version: str = ''
 
 
 @dataclass(frozen=True)
@@ -56,57 +80,77 @@ class Wire:
     names: Names
     context: Callable[[], ssl.SSLContext]
     max_body: int
+    route: Route = Route()
 
-    def exchange(self, url: Url, method: str, headers: HTTPHeaderDict, deadline: Deadline) -> Answer:
+    def exchange(
+        self, url: Url, method: str, headers: HTTPHeaderDict, deadline: Deadline, body: bytes = b'',
+    ) -> Exchange:
         """Return what came back; raises NoAnswer when no status line did."""
-        with closing(self._connected(url, deadline)) as connection:
+        connected, address = self._connected(url, deadline)
+        target = url.request_uri
+        if self.route.proxy is not None and url.scheme == 'http':
+            target, headers = url.url, HTTPHeaderDict({**headers, **_credentials(self.route.proxy)})
+        with closing(connected) as connection:
             # Taken now: http.client forgets the socket as soon as it has read "Connection: close".
-            with _ended_at(deadline, connection.sock):
+            with ended_at(deadline, connection.sock):
                 try:
                     connection.timeout = deadline.left()
                     connection.request(
-                        method, url.request_uri, headers=headers, preload_content=False, decode_content=False)
+                        method, target, body or None, headers, preload_content=False, decode_content=False)
                     response = connection.getresponse()
                 except CutHeader as error:
                     if deadline.passed():
-                        raise _no_answer(error, deadline) from error
-                    return Answer(url.url, error.status, truncated=True, detail=str(error))
+                        raise _no_answer(error, deadline, address) from error
+                    return Exchange(Answer(url.url, error.status, truncated=True, detail=str(error)), address)
                 except (OSError, http.client.HTTPException, HTTPError, ValueError) as error:
-                    raise _no_answer(error, deadline) from error
+                    raise _no_answer(error, deadline, address) from error
                 with closing(response):
-                    return self._answer(url, response, deadline)
+                    version = f'{response.version // 10}.{response.version % 10}'
+                    return Exchange(self._answer(url, response, deadline), address, version)
 
-    def _connected(self, url: Url, deadline: Deadline) -> HTTPConnection:
-        host = str(url.host).strip('[]')
-        try:
-            addresses = self.names.addresses(host, timeout=deadline.left())
-        except TimeoutError as error:
-            raise NoAnswer('dns', f'{error} within {deadline.seconds:g} s') from error
-        except socket.gaierror as error:
-            raise NoAnswer('dns', f'the name {host} does not resolve: {error.strerror}') from error
+    def _connected(self, url: Url, deadline: Deadline) -> tuple[HTTPConnection, str]:
+        host = bare(str(url.host))
         failure = NoAnswer('dns', f'the name {host} has no address')
-        for n, address in enumerate(addresses):
+        ends = self._ends(host, deadline)
+        for n, end in enumerate(ends):
             # A first address that swallows packets must leave time for the second.
-            connection = self._connection(url, host, address, deadline)
-            connection.timeout = deadline.left() / (len(addresses) - n)
+            connection = self._connection(url, host, end, deadline)
+            connection.timeout = connection.limit = deadline.left() / (len(ends) - n)
+            address = '' if self.route.proxy or not is_address(end) else end
             try:
                 connection.connect()
-            except (OSError, HTTPError) as error:
+            except (OSError, http.client.HTTPException, HTTPError, ValueError) as error:
                 connection.close()
-                failure = _not_connected(error, f'{host} ({address}:{_port(url)})', deadline)
+                failure = not_connected(error, self._where(url, host, end), deadline, address)
             else:
-                return connection
+                return connection, address
         raise failure
 
-    def _connection(self, url: Url, host: str, address: str, deadline: Deadline) -> HTTPConnection:
+    def _ends(self, host: str, deadline: Deadline) -> Found:
+        """Return what to connect to, in order: addresses, or the name itself where another machine resolves it."""
+        if self.route.dial is not None:
+            return self.names.pinned(host) or (host,)
+        name = host if self.route.proxy is None else bare(str(self.route.proxy.host))
+        return addresses_of(self.names, name, deadline)
+
+    def _where(self, url: Url, host: str, end: str) -> str:
+        if self.route.proxy is not None:
+            return f'the proxy {self.route.proxy.host} ({end}:{_port(self.route.proxy)})'
+        return f'{host} ({end}:{_port(url)})'
+
+    def _connection(self, url: Url, host: str, end: str, deadline: Deadline) -> PlainConnection | TlsConnection:
         connection: PlainConnection | TlsConnection
+        proxy = self.route.proxy
+        port = _port(url if proxy is None else proxy)
         if url.scheme == 'https':
             # Connected by address, asked for and verified by name: that is all --resolve needs.
-            connection = TlsConnection(
-                address, _port(url), ssl_context=self.context(), server_hostname=host)
+            connection = TlsConnection(end, port, ssl_context=self.context(), server_hostname=host)
+            if proxy is not None:
+                connection.set_tunnel(host, _port(url), headers=_credentials(proxy))
         else:
-            connection = PlainConnection(address, _port(url))
+            connection = PlainConnection(end, port)
         connection.deadline = deadline
+        connection.dial = self.route.dial
         return connection
 
     def _answer(self, url: Url, response: BaseHTTPResponse, deadline: Deadline) -> Answer:
@@ -139,54 +183,61 @@ class Wire:
         return False, '', ''
 
 
-@contextmanager
-def _ended_at(deadline: Deadline, sock: socket.socket) -> Iterator[None]:
-    """Shut ``sock`` down when time is up.
-
-    A socket's own timeout starts anew with every byte, so a server that drips them would hold us for ever.
-    """
-    def shut_down() -> None:
-        with suppress(OSError):  # already closed
-            # Not SSLSocket.shutdown: that drops the TLS state under the thread that is reading.
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-    timer = threading.Timer(deadline.left(), shut_down)
-    timer.daemon = True
-    timer.start()
+def addresses_of(names: Names, host: str, deadline: Deadline) -> Found:
+    """Return the addresses of ``host``; raises NoAnswer."""
     try:
-        yield
-    finally:
-        timer.cancel()
+        return names.addresses(host, timeout=deadline.left())
+    except TimeoutError as error:
+        raise NoAnswer('dns', f'{error} within {deadline.seconds:g} s') from error
+    except socket.gaierror as error:
+        raise NoAnswer('dns', f'the name {host} does not resolve: {error.strerror}') from error
 
 
-def _not_connected(error: Exception, where: str, deadline: Deadline) -> NoAnswer:
+def not_connected(error: Exception, where: str, deadline: Deadline, address: str = '') -> NoAnswer:
+    """Say why there is no connection to ``where``."""
     cause = error.__cause__ if isinstance(error, NewConnectionError) else error
     if isinstance(cause, TimeoutError | ConnectTimeoutError) or deadline.passed():
-        return NoAnswer('timeout', deadline.sentence(f'connecting to {where}'))
+        return NoAnswer('timeout', deadline.sentence(f'connecting to {where}'), address)
     match cause:
         case ssl.SSLCertVerificationError():
             kind, detail = 'tls', f'the certificate of {where} is not accepted: {cause.verify_message}'
         case ssl.SSLError():
             kind, detail = 'tls', f'the TLS handshake with {where} failed: {cause.reason or cause}'
+        case socket.gaierror():
+            kind, detail = 'dns', f'{where}: the name does not resolve there: {cause.strerror or cause}'
         case ConnectionRefusedError():
             kind, detail = 'refused', f'{where} refused the connection'
         case ConnectionError():
             kind, detail = 'reset', f'{where} closed the connection during the handshake'
         case OSError():
             kind, detail = 'refused', f'{where} cannot be reached: {cause.strerror or cause}'
+        case http.client.HTTPException():  # of a proxy that was asked to connect
+            kind, detail = 'protocol', f'{where} does not answer as a proxy does: {str(cause)[:200]!r}'
         case _:
             kind, detail = 'tls', f'no secure connection to {where}: {error}'
-    return NoAnswer(kind, detail)
+    return NoAnswer(kind, detail, address)
 
 
-def _no_answer(error: Exception, deadline: Deadline) -> NoAnswer:
+def _no_answer(error: Exception, deadline: Deadline, address: str) -> NoAnswer:
     if deadline.passed() or isinstance(error, TimeoutError | ReadTimeoutError):
-        return NoAnswer('timeout', deadline.sentence('waiting for the first line'))
-    if isinstance(error, http.client.RemoteDisconnected):
-        return NoAnswer('reset', 'the connection was closed without an answer')
-    if isinstance(error, OSError):
-        return NoAnswer('reset', f'the connection broke before an answer: {error.strerror or error}')
-    return NoAnswer('protocol', f'what came back is not an HTTP answer: {str(error) or type(error).__name__}'[:300])
+        kind, detail = 'timeout', deadline.sentence('waiting for the first line')
+    elif isinstance(error, http.client.RemoteDisconnected):
+        kind, detail = 'reset', 'the connection was closed without an answer'
+    elif isinstance(error, OSError):
+        kind, detail = 'reset', f'the connection broke before an answer: {error.strerror or error}'
+    else:
+        said = str(error) or type(error).__name__
+        kind, detail = 'protocol', f'what came back is not an HTTP answer: {said}'[:300]
+    return NoAnswer(kind, detail, address)
+
+
+def bare(host: str) -> str:
+    """Return a URL's host without the brackets of an IPv6 address."""
+    return host.strip('[]')
+
+
+def _credentials(proxy: Url) -> dict[str, str]:
+    return make_headers(proxy_basic_auth=proxy.auth) if proxy.auth else {}
 
 
 def _port(url: Url) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from typing import Protocol
 
 from wpaudit.domain import Check
@@ -15,7 +16,12 @@ from wpaudit.report.page import colourful
 from wpaudit.report.talk import Talk
 from wpaudit.report.talk import progress
 
-__all__ = ['DOCTOR_FORMATS', 'FORMATS', 'LIST_FORMATS', 'Talk', 'colourful', 'json_text', 'progress']
+if TYPE_CHECKING:
+    from wpaudit.facts import TriageReport
+
+__all__ = [
+    'DOCTOR_FORMATS', 'FORMATS', 'LIST_FORMATS', 'TRIAGE_FORMATS', 'Talk', 'colourful', 'json_text', 'progress',
+]
 
 
 class ReportFormat(Protocol):
@@ -39,9 +45,23 @@ class DoctorFormat(Protocol):
         """Return the text, with a newline at its end."""
 
 
+class TriageFormat(Protocol):
+    """Writes what is the matter with a site. ``colour`` is for terminals, see ``colourful``."""
+
+    def __call__(self, result: TriageReport, /, *, verbose: bool = False, colour: bool = False) -> str:
+        """Return the text, with a newline at its end."""
+
+
+def _triage_text(result: TriageReport, /, *, verbose: bool = False, colour: bool = False) -> str:
+    from wpaudit.report.triage import report
+
+    return report(result, verbose=verbose, colour=colour)
+
+
 FORMATS: dict[str, ReportFormat] = {'text': text.report, 'json': json.report}
 LIST_FORMATS: dict[str, ListFormat] = {'text': text.inventory, 'json': json.inventory}
 DOCTOR_FORMATS: dict[str, DoctorFormat] = {'text': text.doctor, 'json': json.doctor}
+TRIAGE_FORMATS: dict[str, TriageFormat] = {'text': _triage_text, 'json': json.triage}
 
 
 def json_text(result: Report) -> str:

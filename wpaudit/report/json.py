@@ -10,18 +10,26 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from typing import Any
 
 from wpaudit import __version__
+from wpaudit.domain import Cause
 from wpaudit.domain import Check
 from wpaudit.domain import Claim
 from wpaudit.domain import Component
+from wpaudit.domain import Cost
 from wpaudit.domain import Gap
 from wpaudit.domain import Inventory
+from wpaudit.domain import Rate
 from wpaudit.domain import Report
 from wpaudit.domain import Restoration
 from wpaudit.domain import SiteFacts
 from wpaudit.domain import Suspect
+
+if TYPE_CHECKING:
+    from wpaudit.facts import Clue
+    from wpaudit.facts import TriageReport
 
 _SURROGATE = re.compile('[\ud800-\udfff]')
 
@@ -33,7 +41,8 @@ def report(result: Report, *, verbose: bool = False, colour: bool = False) -> st
         'started': result.started, 'finished': result.finished,
         'target': {'host': result.target_host, 'path': result.target_path, 'url': result.target_url},
         'site': _site(result.site), 'mode': result.mode, 'mode_reason': result.mode_reason,
-        'outcome': result.outcome, 'message': result.message, 'cause': None,
+        'outcome': result.outcome, 'message': result.message,
+        'cause': None if result.cause is None else _cause(result.cause), 'rate': _rate(result.rate),
         'conflicts': [_suspects(conflict) for conflict in result.conflicts],
         'fixes': [_suspects(fix) for fix in result.fixes],
         'confidence': result.confidence,
@@ -72,6 +81,52 @@ def doctor(checks: Sequence[Check], *, colour: bool = False) -> str:
     })
 
 
+def triage(result: TriageReport, *, verbose: bool = False, colour: bool = False) -> str:
+    """Write ``wpaudit.triage/1``. It is always complete, so the options change nothing."""
+    found = result.diagnosis
+    return _written({
+        'schema': 'wpaudit.triage/1', 'command': result.command, 'version': result.version,
+        'started': result.started, 'finished': result.finished,
+        'target': {'host': result.target_host, 'path': result.target_path, 'url': result.url}, 'url': result.url,
+        'state': found.state,
+        'rate': _rate(found.rate),
+        'hops': [
+            {'name': one.name, 'address': one.address, 'outcome': one.outcome, 'seconds': one.seconds,
+             'detail': one.detail}
+            for one in found.hops
+        ],
+        'made_by': found.made_by, 'just_me': found.just_me,
+        'cause': None if found.state == 'healthy' else _cause(found.cause),
+        'others': [_cause(one) for one in found.others],
+        'evidence': [_clue(one) for one in found.clues],
+        'differences': found.differences, 'costs': [_cost(one) for one in found.costs],
+        'gaps': _gaps(found.gaps), 'notes': found.notes, 'exit_code': result.exit_code,
+    })
+
+
+def _cause(one: Cause) -> dict[str, Any]:
+    return {
+        'category': one.category, 'kind': one.kind, 'probability': one.probability, 'sentence': one.sentence,
+        'advice': one.advice, 'bisect_helps': one.bisect_helps, 'supports': one.supports,
+        'contradicts': one.contradicts,
+    }
+
+
+def _clue(one: Clue) -> dict[str, Any]:
+    return {
+        'kind': one.kind, 'source': one.source, 'reason': one.reason, 'plugin': one.plugin, 'strength': one.strength,
+        'names': dict(sorted(one.names.items())),
+    }
+
+
+def _cost(one: Cost) -> dict[str, Any]:
+    return {
+        'name': one.name, 'suspects': one.suspects, 'calls': one.calls, 'seconds': one.seconds, 'memory': one.memory,
+        'header_bytes': one.header_bytes, 'queries': one.queries, 'query_seconds': one.query_seconds,
+        'requests': one.requests, 'request_seconds': one.request_seconds, 'hosts': dict(sorted(one.hosts.items())),
+    }
+
+
 def _site(facts: SiteFacts | None) -> dict[str, Any] | None:
     if facts is None:
         return None
@@ -80,6 +135,12 @@ def _site(facts: SiteFacts | None) -> dict[str, Any] | None:
         'url': facts.url, 'path': facts.path, 'user': facts.user, 'database': facts.database,
         'object_cache': facts.object_cache,
     }
+
+
+def _rate(rate: Rate | None) -> dict[str, Any] | None:
+    if rate is None:
+        return None
+    return {'value': rate.value, 'low': rate.low, 'high': rate.high, 'n': rate.n, 'pattern': rate.pattern}
 
 
 def _suspects(suspects: Sequence[Suspect]) -> list[dict[str, Any]]:

@@ -24,6 +24,9 @@ from wpaudit.report.page import colourful
 from wpaudit.report.printable import printable
 
 if TYPE_CHECKING:
+    from wpaudit.facts import Look
+
+if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.progress import TaskID
 
@@ -85,6 +88,11 @@ class PlainTalk:
         self._say(f'probe {record.n} ({record.role}, {len(record.off)} off): {record.outcome} '
                   f'in {record.seconds:.2f} s{about}{evidence}')
 
+    def look(self, look: Look) -> None:
+        """Tell of a look, when all is to be told."""
+        if self._every == 1:
+            self._say(looked(look))
+
     def note(self, message: str) -> None:
         """Tell the message."""
         self._say(f'note: {message}')
@@ -128,6 +136,12 @@ class LiveTalk:
                 self._began = time.monotonic() - record.seconds
             self._made += 1
             self._show(counts=self._counts(left))
+
+    def look(self, look: Look) -> None:
+        """Count it."""
+        with self._lock, _harmless():
+            self._made += 1
+            self._show(counts=f'{self._made} look{"s" if self._made > 1 else ""}')
 
     def note(self, message: str) -> None:
         """Print the message above the moving line."""
@@ -185,6 +199,15 @@ class LiveTalk:
             self._task = self._progress.add_task('', total=None, counts='')
             self._progress.start()
         return self._progress
+
+
+def looked(look: Look) -> str:
+    """Say in one line what a look of triage saw."""
+    answer = look.answer
+    where = ' '.join(filter(None, (look.vantage, look.address)))
+    came = f'HTTP {answer.status}' if answer.status else answer.detail or f'no answer ({answer.error})'
+    cut = ', cut off' if answer.truncated else ''
+    return f'{look.purpose} ({where}): {came}{cut} in {answer.seconds:.2f} s'
 
 
 class _Forgiving(io.TextIOBase):

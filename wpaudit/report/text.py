@@ -13,6 +13,7 @@ from wpaudit.domain import Gap
 from wpaudit.domain import Inventory
 from wpaudit.domain import Mode
 from wpaudit.domain import Outcome
+from wpaudit.domain import Rate
 from wpaudit.domain import Report
 from wpaudit.domain import Restoration
 from wpaudit.domain import SiteFacts
@@ -97,6 +98,13 @@ def _where(page: Page, result: Report) -> None:
     if result.mode is not None:
         reason = f' ({result.mode_reason})' if result.mode_reason else ''
         page.line(f'Mode: {_mode(result.mode, result.restore)}{reason}')
+    if result.rate is not None and 0 < result.rate.value < 1:
+        page.line(f'Fails: in {_percent(result.rate)} of the requests; each set was probed until it failed, or had '
+                  'passed often enough')
+
+
+def _percent(rate: Rate) -> str:
+    return f'{rate.value:.0%} ({rate.low:.0%} to {rate.high:.0%}, {rate.n} requests)'
 
 
 def _mode(mode: Mode, restore: Restoration | None) -> str:

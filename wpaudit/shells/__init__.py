@@ -5,13 +5,20 @@ Nothing heavy is imported before a shell is opened: start-up time is the user's 
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wpaudit.errors import CannotStart
 from wpaudit.ports import Shell
 from wpaudit.shells.target import Target
+
+if TYPE_CHECKING:
+    from wpaudit.shells.ssh import SshShell
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,21 @@ def open_shell(target: Target, options: ShellOptions = ShellOptions()) -> Shell:
     return opener(target, options)
 
 
-def _ssh(target: Target, options: ShellOptions) -> Shell:
+@contextmanager
+def open_tunnels(
+    target: Target, options: ShellOptions = ShellOptions(),
+) -> Iterator[Callable[[str, int, float], socket.socket]]:
+    """Hold an SSH connection to ``target`` and a function that connects from there: see ``ssh_tunnel.Tunnels.dial``."""
+    if target.scheme != 'ssh':
+        raise CannotStart(f'The scheme "{target.scheme}" cannot lend its network.', hint='Give a host with SSH.')
+    shell = _ssh(target, options)
+    try:
+        yield shell.tunnels().dial
+    finally:
+        shell.close()
+
+
+def _ssh(target: Target, options: ShellOptions) -> SshShell:
     from wpaudit.shells.ssh_library import load_paramiko
 
     load_paramiko()

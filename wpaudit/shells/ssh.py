@@ -1,4 +1,4 @@
-"""Commands over SSH. Only this module and ``ssh_login`` import paramiko; its exceptions become sentences here."""
+"""Commands over SSH. Only the modules ``ssh*`` import paramiko; its exceptions become sentences here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import paramiko
-from paramiko.common import MSG_CHANNEL_REQUEST
 
 from wpaudit.errors import CommandTimeout
 from wpaudit.errors import ConnectionLost
@@ -33,6 +32,8 @@ from wpaudit.shells.ssh_config import config_text
 from wpaudit.shells.ssh_config import parse_jumps
 from wpaudit.shells.ssh_config import settings
 from wpaudit.shells.ssh_login import log_in
+from wpaudit.shells.ssh_transport import Transport
+from wpaudit.shells.ssh_tunnel import Tunnels
 from wpaudit.shells.target import Target
 
 # Without a handler, Python prints a library's errors and their tracebacks to stderr.
@@ -60,7 +61,7 @@ class SshShell:
     the command may still be running. Closing stdin reaches those too.
     """
 
-    def __init__(self, label: str, transport: _Transport, line: ExitStack) -> None:
+    def __init__(self, label: str, transport: Transport, line: ExitStack) -> None:
         self.label = label
         self._transport = transport
         self._line = line
@@ -90,6 +91,10 @@ class SshShell:
     def start(self, argv: Sequence[str]) -> RunningProcess:
         """Start a command and keep talking to it."""
         return self._started(argv, START_SECONDS, self._end_group)
+
+    def tunnels(self) -> Tunnels:
+        """Return what opens TCP connections from this host."""
+        return Tunnels(self._transport, self.label)
 
     def close(self) -> None:
         """End what was started and still runs, as far as the host can be reached; close the connection. Idempotent."""
@@ -154,31 +159,6 @@ class SshShell:
         process.collect(argv, stdin=b'', timeout=_END_SECONDS, limit=_END_SECONDS)
 
 
-class _Transport(paramiko.Transport):
-    """paramiko's transport that also keeps which signal ended a command (it drops ``exit-signal``)."""
-
-    def __init__(self, sock: Any) -> None:
-        super().__init__(sock)
-        self.exit_signals: dict[int, str] = {}
-        inherited: Any = paramiko.Transport
-        self._channel_handler_table = {
-            **inherited._channel_handler_table, MSG_CHANNEL_REQUEST: self._channel_request,
-        }
-
-    def _channel_request(self, channel: Any, message: paramiko.Message) -> None:
-        _after_channel(message)
-        if message.get_text() == 'exit-signal':
-            message.get_boolean()
-            self.exit_signals[channel.get_id()] = message.get_text()
-        _after_channel(message)
-        channel._handle_request(message)
-
-
-def _after_channel(message: paramiko.Message) -> None:
-    message.rewind()
-    message.get_int()
-
-
 @dataclass(frozen=True)
 class _Wishes:
     """What the command line asks for; the SSH configuration answers the rest."""
@@ -206,7 +186,7 @@ class _Wishes:
 
 def _entered(
     line: ExitStack, wishes: _Wishes, target: Target, jumps: Sequence[Target] | None, *, hops: int,
-) -> _Transport:
+) -> Transport:
     """Connect to ``target`` through ``jumps`` (None: as configured) and log in; ``line`` takes what to close."""
     host = wishes.settings(target)
     if jumps is None:
@@ -225,7 +205,7 @@ def _entered(
         opened = proxy.socket
     else:
         opened = tcp(host.host, host.port, timeout=timeout)
-    transport = _Transport(opened)
+    transport = Transport(opened)
     line.callback(_closed, transport)
     keys = wishes.host_keys(host, direct=not jumps and proxy is None)
     _shake_hands(transport, host, keys, timeout, proxy)
@@ -242,7 +222,7 @@ def _forwarded(via: paramiko.Transport, jump: Target, host: HostSettings, timeou
 
 
 def _shake_hands(
-    transport: _Transport, host: HostSettings, keys: HostKeys, timeout: float, proxy: Proxy | None,
+    transport: Transport, host: HostSettings, keys: HostKeys, timeout: float, proxy: Proxy | None,
 ) -> None:
     transport.banner_timeout = transport.handshake_timeout = timeout
     _prefer_known(transport, keys)
@@ -256,7 +236,7 @@ def _shake_hands(
     keys.check(key.get_name(), key.asbytes())
 
 
-def _prefer_known(transport: _Transport, keys: HostKeys) -> None:
+def _prefer_known(transport: Transport, keys: HostKeys) -> None:
     """Ask for a type of host key that is on file, as OpenSSH does, so that another type is no surprise."""
     known = {key.type for key in keys.known() if not key.revoked}
     if 'ssh-rsa' in known:
@@ -265,7 +245,7 @@ def _prefer_known(transport: _Transport, keys: HostKeys) -> None:
     options.key_types = sorted(options.key_types, key=lambda key_type: key_type not in known)
 
 
-def _not_shaken(transport: _Transport, host: HostSettings, waited: float | None, said: str) -> ShellError:
+def _not_shaken(transport: Transport, host: HostSettings, waited: float | None, said: str) -> ShellError:
     where = f'{host.target.host}, port {host.port},'
     error = transport.get_exception()
     if said:
@@ -284,7 +264,7 @@ def _not_shaken(transport: _Transport, host: HostSettings, waited: float | None,
     return result
 
 
-def _closed(transport: _Transport) -> None:
+def _closed(transport: Transport) -> None:
     """Close it and wait for its threads, which would otherwise notice a little later."""
     transport.packetizer.complete_handshake()
     with suppress(*_BROKEN):

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import suppress
 
 from wpaudit.errors import CommandTimeout
@@ -45,8 +46,12 @@ LINE_BYTES = 100        # what a line costs besides its length: many short ones 
 class Agent:
     """The running agent. Thread-safe: one question is under way at a time."""
 
-    def __init__(self, shell: Shell, options: LaunchOptions) -> None:
-        """Start it and agree on a protocol. Raises SiteError, with nothing changed on the host."""
+    def __init__(self, shell: Shell, options: LaunchOptions, *, bare: bool = False) -> None:
+        """Start it and agree on a protocol. Raises SiteError, with nothing changed on the host.
+
+        A ``bare`` one leaves WordPress alone until ``load``, so that it runs where WordPress cannot.
+        """
+        self._bare = bare
         self._sentinel = f'@{secrets.token_hex(8)}:'
         self._lock = threading.Lock()
         self._number = 0
@@ -65,12 +70,21 @@ class Agent:
         self._beating.start()
 
     def _greet(self) -> Said:
-        greeting = json.dumps({'sentinel': self._sentinel, 'patience': PATIENCE, 'protocol': PROTOCOL})
+        greeting = json.dumps({
+            'sentinel': self._sentinel, 'patience': PATIENCE, 'protocol': PROTOCOL, 'bare': self._bare,
+        })
         encoded = base64.b64encode(greeting.encode()).decode()
         text = f"{agent_source()}\nWpaudit_Agent::serve(json_decode(base64_decode('{encoded}'), true));".encode()
         with suppress(ConnectionLost):  # when it is gone already, what it printed says more
             self._process.send(b'%d\n%s' % (len(text), text))
         return self._answer(0, START_SECONDS, starting=True)
+
+    def load(self) -> None:
+        """Let a bare one load WordPress; others have. Raises SiteError as a start does, and is gone then."""
+        with self._lock:
+            if self._bare:
+                self._asked('load', {}, START_SECONDS, starting=True)
+                self._bare = False
 
     def ask(self, op: str, *, seconds: float = ANSWER_SECONDS, **fields: object) -> Said:
         """Return the result of one operation.
@@ -79,11 +93,14 @@ class Agent:
         or what its refusal means.
         """
         with self._lock:
-            self._number += 1
-            self.round_trips += 1
-            line = json.dumps({'id': self._number, 'op': op, **fields}) + '\n'
-            self._process.send(line.encode())
-            return self._answer(self._number, seconds)
+            return self._asked(op, fields, seconds)
+
+    def _asked(self, op: str, fields: Mapping[str, object], seconds: float, *, starting: bool = False) -> Said:
+        self._number += 1
+        self.round_trips += 1
+        line = json.dumps({'id': self._number, 'op': op, **fields}) + '\n'
+        self._process.send(line.encode())
+        return self._answer(self._number, seconds, starting=starting)
 
     def _answer(self, number: int, seconds: float, *, starting: bool = False) -> Said:
         deadline = time.monotonic() + seconds
@@ -136,6 +153,8 @@ REFUSALS: dict[str, Callable[[str], WpauditError]] = {
     'no-must-use': ModeUnavailable,
     'read-only': ModeUnavailable,
     'no-write': ModeUnavailable,
+    'no-child': SiteError,
+    'no-tls': SiteError,
     'no-user': lambda message: UsageError(message, hint='list them with: wp user list'),
     'foreign': lambda message: NotRestored(message, hint='only what wpaudit had switched off is switched on again'),
     'protocol': lambda message: SiteError(f'the agent and this wpaudit do not understand each other: {message}'),

@@ -55,7 +55,11 @@ def php_text(name: str) -> str:
 
 def agent_source() -> str:
     """Return the agent as PHP without opening tags, ready for ``eval``."""
-    names = ('agent.php', 'inventory.php', 'state.php')
+    return joined('agent.php', 'inventory.php', 'state.php')
+
+
+def joined(*names: str) -> str:
+    """Return several PHP texts as one without opening tags, ready for ``eval``."""
     return '\n'.join(php_text(name).removeprefix('<?php') for name in names)
 
 

@@ -50,6 +50,11 @@ class Said:
             raise SiteError(f'the agent on the host sent an answer of the wrong shape: "{key}" is out of range')
         return float(value)
 
+    def numbers(self, key: str) -> tuple[float, ...]:
+        """Return a list of finite numbers."""
+        found = self._list(key, int, float)
+        return tuple(Said({key: value}).number(key) for value in found)
+
     def whole(self, key: str, *, least: int = -MOST) -> int:
         """Return a whole number."""
         value = int(self.number(key))

@@ -27,6 +27,8 @@ from wpaudit.domain import Mode
 from wpaudit.domain import Restoration
 from wpaudit.domain import SiteFacts
 from wpaudit.domain import Suspect
+from wpaudit.errors import WpauditError
+from wpaudit.ports import Inside
 from wpaudit.ports import Journal
 from wpaudit.ports import Shell
 from wpaudit.sites.agent import Agent
@@ -75,20 +77,36 @@ class WpCliSite:
         """Open the shell; the agent is started at first use."""
         self._shell = self._shell or self._connect()
 
-    def _start(self) -> Agent:
+    def _start(self, *, bare: bool = False) -> Agent:
         self.connect()
         if self._shell is None:
             raise RuntimeError('connect() opens the shell')
         self._starts += 1
         started = time.monotonic()
-        self._agent = Agent(self._shell, self._options)
+        self._agent = Agent(self._shell, self._options, bare=bare)
         self._start_seconds += time.monotonic() - started
         return self._agent
 
     @property
     def agent(self) -> Agent:
-        """The running agent; started at first use."""
-        return self._agent or self._start()
+        """The running agent, with WordPress loaded; started at first use."""
+        agent = self._agent or self._start()
+        try:
+            agent.load()
+        except WpauditError:
+            agent.close()
+            self._agent = None
+            raise
+        return agent
+
+    def _bare(self) -> Agent:
+        return self._agent or self._start(bare=True)
+
+    def inside(self) -> Inside:
+        """Look at the site from its host. WordPress is not loaded for it: where it cannot be, that is what is asked."""
+        from wpaudit.sites.host import HostView
+
+        return HostView(self._bare, url=self._options.url, logs=self._logs)
 
     def _again(self) -> Agent:
         self.close()

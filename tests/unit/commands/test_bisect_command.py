@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 import random
+import statistics
 from dataclasses import replace
 
 import pytest
 
+from fixtures.site import Failing
 from fixtures.site import FakeProber
 from fixtures.site import FakeSite
 from fixtures.site import fails_with
-from wpaudit.commands.bisect import Options
 from wpaudit.commands.bisect import bisect
+from wpaudit.commands.options import Options
 from wpaudit.commands.verdict import Findings
+from wpaudit.commands.verdict import confidence
 from wpaudit.domain import Evidence
 from wpaudit.domain import Mode
 from wpaudit.domain import Outcome
@@ -129,30 +132,83 @@ def test_a_failure_that_isolation_hides_is_no_verdict() -> None:
     untouched(site)
 
 
-@pytest.mark.parametrize('seed', range(40))
-def test_an_unsteady_fault_never_names_an_innocent(seed: int) -> None:
+# -- failures that come and go ------------------------------------------------------------------------
+
+def now_and_then(seed: int, rate: float, *conflicts: tuple[str, ...]) -> Failing:
+    """Fail at this rate while all of a conflict are on."""
     dice = random.Random(seed)
+    steadily = fails_with(*conflicts)
+    return lambda on: Outcome.FAIL if steadily(on) is Outcome.FAIL and dice.random() < rate else Outcome.PASS
+
+
+@pytest.mark.parametrize('recorder', [True, False])
+@pytest.mark.parametrize('rate', [0.3, 0.5, 0.8])
+@pytest.mark.parametrize('seed', range(12))
+def test_an_unsteady_fault_is_named_or_nothing_is(seed: int, rate: float, recorder: bool) -> None:
     culprit = NAMES[seed % len(NAMES)]
-
-    def failing(on: frozenset[str]) -> Outcome:
-        return Outcome.FAIL if culprit in on and dice.random() < 0.8 else Outcome.PASS
-
-    site = FakeSite.of(*NAMES, failing=failing)
-    try:
-        found = run(site)
-    except ModeUnavailable:
-        untouched(site)
-        return
+    site = FakeSite.of(*NAMES, failing=now_and_then(seed, rate, (culprit,)), recording=recording(culprit))
+    found = run(site, recorder=recorder)
     untouched(site)
-    assert all(culprit in conflict for conflict in ids(found.conflicts)) or found.exit_code != 1
+    if found.verdict is Verdict.CULPRIT:
+        assert ids(found.conflicts) == {frozenset([culprit])}
+        assert 0.95 < confidence(found) <= 0.99
+    else:
+        assert found.conflicts == ()
 
 
-def test_an_unsteady_baseline_is_exit_6() -> None:
+def test_an_unsteady_fault_is_mostly_named_and_the_recorder_halves_its_price() -> None:
+    prices: dict[bool, list[int]] = {True: [], False: []}
+    for seed, recorder in itertools.product(range(40), (True, False)):
+        failing = now_and_then(seed, 0.3, (NAMES[5],))
+        found = run(FakeSite.of(*NAMES, failing=failing, recording=recording(NAMES[5])), recorder=recorder)
+        if found.verdict is Verdict.CULPRIT:
+            made = [one for one in found.trial.records if one.role in (Role.SEARCH, Role.CERTIFICATE)]
+            prices[recorder].append(len(made))
+    assert min(len(one) for one in prices.values()) >= 35
+    assert statistics.median(prices[True]) <= statistics.median(prices[False]) / 2
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_an_unsteady_conflict_never_names_an_innocent(seed: int) -> None:
+    guilty = {NAMES[1], NAMES[8]}
+    found = run(FakeSite.of(*NAMES, failing=now_and_then(seed, 0.4, (NAMES[1], NAMES[8]))))
+    assert {one for conflict in ids(found.conflicts) for one in conflict} <= guilty
+
+
+def test_an_unsteady_fault_of_the_site_itself_is_no_plugin() -> None:
     answers = itertools.cycle([Outcome.FAIL, Outcome.PASS])
-    site = FakeSite.of(*NAMES, failing=lambda on: next(answers))
+    found = run(FakeSite.of(*NAMES, failing=lambda on: next(answers)))
+    assert (found.verdict, found.exit_code, found.conflicts) == (Verdict.NOT_A_SUSPECT, 3, ())
+
+
+def test_a_fault_too_seldom_to_prove_anything_is_exit_6() -> None:
+    left = iter([Outcome.FAIL, Outcome.PASS])
+    site = FakeSite.of(*NAMES, failing=lambda on: next(left, Outcome.PASS))
     found = run(site)
     assert (found.verdict, found.exit_code, found.conflicts) == (Verdict.INCONCLUSIVE, 6, ())
-    assert 'unsteady' in found.message
+    assert 'none of' in found.message
+    untouched(site)
+
+
+def test_an_unsteady_fault_that_stops_meanwhile_names_nobody() -> None:
+    failures = iter(range(9))
+    dice = random.Random(3)
+
+    def failing(on: frozenset[str]) -> Outcome:
+        hit = NAMES[4] in on and dice.random() < 0.5 and next(failures, None) is not None
+        return Outcome.FAIL if hit else Outcome.PASS
+
+    found = run(FakeSite.of(*NAMES, failing=failing))
+    assert (found.verdict, found.exit_code) == (Verdict.INCONCLUSIVE, 6)
+    assert 'no longer' in found.message or found.conflicts == ()
+
+
+def test_where_the_host_tells_nothing_of_a_request_an_unsteady_fault_is_refused() -> None:
+    site = FakeSite.of(*NAMES, failing=now_and_then(1, 0.5, (NAMES[4],)), marks=False)
+    found = run(site, mode=Mode.LIVE)
+    assert (found.verdict, found.exit_code, found.conflicts) == (Verdict.INCONCLUSIVE, 6, ())
+    assert 'does not tell' in found.message
+    untouched(site)
 
 
 def test_another_failure_than_asked_for_is_refused_with_the_option() -> None:

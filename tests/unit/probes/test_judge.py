@@ -19,8 +19,8 @@ from wpaudit.probes.judge import classify
 from wpaudit.probes.judge import combine
 from wpaudit.probes.judge import fingerprint
 from wpaudit.probes.judge import parse_fail_on
-from wpaudit.probes.maker import Maker
-from wpaudit.probes.maker import maker
+from wpaudit.triage.maker import Maker
+from wpaudit.triage.maker import maker
 
 FAIL, PASS, OTHER, UNREACHED = Outcome.FAIL, Outcome.PASS, Outcome.OTHER, Outcome.UNREACHED
 URL = 'https://x.example/'

@@ -8,12 +8,16 @@ import threading
 import pytest
 import report_samples as samples
 
+from wpaudit.domain import Answer
 from wpaudit.domain import Outcome
 from wpaudit.domain import ProbeRecord
 from wpaudit.domain import Role
 from wpaudit.domain import Stage
+from wpaudit.facts import Look
+from wpaudit.facts import Purpose
 from wpaudit.ports import Listener
 from wpaudit.report import progress
+from wpaudit.report.talk import looked
 
 
 class Terminal(io.StringIO):
@@ -121,3 +125,32 @@ def test_many_threads(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
         assert all(line.startswith('wpaudit: ') for line in stream.getvalue().splitlines())
     else:
         assert '88 probes' in stream.getvalue()
+
+
+# -- the looks of triage ------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(('answer', 'line'), [
+    (Answer('', status=502, seconds=0.25), 'refresh (here 192.0.2.1): HTTP 502 in 0.25 s'),
+    (Answer('', status=200, truncated=True), 'refresh (here 192.0.2.1): HTTP 200, cut off in 0.00 s'),
+    (Answer('', error='dns', detail='no such name'), 'refresh (here 192.0.2.1): no such name in 0.00 s'),
+    (Answer('', error='reset'), 'refresh (here 192.0.2.1): no answer (reset) in 0.00 s'),
+])
+def test_a_look_in_one_line(answer: Answer, line: str) -> None:
+    assert looked(Look(Purpose.REFRESH, answer, 0.0, address='192.0.2.1')) == line
+
+
+@pytest.mark.parametrize('verbose', [True, False])
+def test_looks_are_told_when_all_is_to_be_told(verbose: bool) -> None:
+    stream = io.StringIO()
+    with progress(verbose=verbose, stream=stream) as talk:
+        talk.look(Look(Purpose.PHONE, Answer('', status=200), 0.0))
+    assert ('phone (here): HTTP 200' in stream.getvalue()) is verbose
+
+
+def test_looks_are_counted_on_a_terminal() -> None:
+    stream = Terminal()
+    with progress(stream=stream) as talk:
+        talk.stage(Stage.LOOK)
+        for _ in range(2):
+            talk.look(Look(Purpose.PHONE, Answer('', status=200), 0.0))
+    assert 'looking at the site' in stream.getvalue()

@@ -5,7 +5,8 @@
  * object a line on stdin and answers one a line on stdout, each behind a sentinel, because other code
  * prints there too. End of file, silence and signals all mean: put everything back, leave.
  *
- * PHP 7.2 and newer. agent.php, inventory.php and state.php are sent as one text; no file stays behind.
+ * PHP 7.2 and newer. agent.php, inventory.php and state.php are sent as one text, host*.php when triage asks; no file
+ * stays behind.
  */
 
 final class Wpaudit_Refusal extends Exception {
@@ -23,11 +24,15 @@ final class Wpaudit_Agent {
 	private static $sentinel = '';
 	private static $patience = 30; // seconds without a line from wpaudit before everything is put back
 	private static $buffer   = '';
+	private static $loaded   = false;
 
+	/* $greeting['bare']: WordPress is loaded when asked for, since triage looks at hosts where it cannot be. */
 	public static function serve( $greeting ) {
 		self::$sentinel = $greeting['sentinel'];
 		self::$patience = max( 5, (int) $greeting['patience'] );
-		self::load();
+		if ( empty( $greeting['bare'] ) ) {
+			self::load();
+		}
 		self::harden();
 		$range = $greeting['protocol'];
 		if ( $range[0] > self::PROTOCOL || $range[1] < self::PROTOCOL ) {
@@ -57,6 +62,10 @@ final class Wpaudit_Agent {
 	 * (check_theme_switched) and runs due events (wp_cron), which a site whose every page crashes still has before it.
 	 */
 	private static function load() {
+		if ( self::$loaded ) {
+			return;
+		}
+		self::$loaded = true;
 		WP_CLI::add_wp_hook( 'query', array( 'Wpaudit_State', 'gate' ), PHP_INT_MAX );
 		WP_CLI::add_wp_hook( 'pre_get_ready_cron_jobs', '__return_empty_array', PHP_INT_MAX );
 		WP_CLI::get_runner()->load_wordpress();
@@ -126,6 +135,15 @@ final class Wpaudit_Agent {
 		switch ( $request['op'] ) {
 			case 'ping':
 				return array( 'time' => time() );
+			case 'load':
+				self::load();
+				self::harden(); // WordPress has set a few of its own
+				return array( 'time' => time() );
+			case 'extend':
+				if ( ! class_exists( $request['unless'], false ) ) {
+					eval( base64_decode( $request['source'] ) ); // what not every run needs, sent when it is asked for
+				}
+				return array( 'time' => time() );
 			case 'inventory':
 				return Wpaudit_Inventory::everything();
 			case 'evidence':
@@ -150,6 +168,9 @@ final class Wpaudit_Agent {
 				return Wpaudit_State::finish();
 			case 'recover':
 				return Wpaudit_State::recover();
+		}
+		if ( 0 === strpos( $request['op'], 'host-' ) && class_exists( 'Wpaudit_Host', false ) ) {
+			return Wpaudit_Host::perform( $request );
 		}
 		throw new Wpaudit_Refusal( 'unknown', 'no such operation' );
 	}

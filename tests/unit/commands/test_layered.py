@@ -1,0 +1,143 @@
+"""Plugins and firewall rules searched together: who is named, and how everything is left."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fixtures.site import FakeLayer
+from fixtures.site import FakeProber
+from fixtures.site import FakeSite
+from fixtures.site import fails_with
+from wpaudit.commands.bisect import bisect
+from wpaudit.commands.options import Options
+from wpaudit.commands.verdict import Findings
+from wpaudit.domain import Gap
+from wpaudit.domain import Kind
+from wpaudit.domain import Mode
+from wpaudit.domain import Outcome
+from wpaudit.domain import Verdict
+from wpaudit.errors import ModeUnavailable
+from wpaudit.errors import NotRestored
+from wpaudit.ports import Silence
+
+PLUGINS = tuple(f'p{number:02}/p{number:02}.php' for number in range(6))
+RULES = tuple(str(942100 + number) for number in range(12))
+ALL = frozenset(Kind)
+
+
+def run(site: FakeSite, *layers: FakeLayer, kinds: frozenset[Kind] = ALL, **options: object) -> Findings:
+    chosen = Options(kinds=kinds, **options)  # type: ignore[arg-type]  # as the command line has them
+    return bisect(site, lambda url: FakeProber(site), chosen, Silence(), layers=lambda inventory: layers)
+
+
+def ids(sets: object) -> set[frozenset[str]]:
+    return {frozenset(one.id for one in part) for part in sets}  # type: ignore[attr-defined]
+
+
+def site_blocking(*conflicts: tuple[str, ...], failing: tuple[tuple[str, ...], ...] = ()) -> FakeSite:
+    return FakeSite.of(*PLUGINS, failing=fails_with(*failing), blocking=fails_with(*conflicts))
+
+
+@pytest.mark.parametrize('mode', list(Mode))
+@pytest.mark.parametrize('culprit', RULES)
+def test_a_rule_is_named_wherever_it_stands(culprit: str, mode: Mode) -> None:
+    site = site_blocking((culprit,))
+    layer = FakeLayer('waf', RULES, site)
+    found = run(site, layer, mode=mode)
+    assert found.verdict is Verdict.CULPRIT
+    assert ids(found.conflicts) == ids(found.fixes) == {frozenset([culprit])}
+    assert found.conflicts[0][0].where == f'/etc/{culprit}:1'
+    assert site.rules_off == set()
+    assert site.off == frozenset()
+    assert layer.restored == 1
+
+
+def test_an_anomaly_score_is_a_set() -> None:
+    site = site_blocking(tuple(RULES[2:5]))
+    found = run(site, FakeLayer('waf', RULES, site))
+    assert ids(found.conflicts) == {frozenset(RULES[2:5])}
+
+
+def test_two_layers_that_block_the_same_request() -> None:
+    site = site_blocking((RULES[1],), ('h:4',))
+    found = run(site, FakeLayer('waf', RULES, site), FakeLayer('htaccess', ('h:1', 'h:4'), site))
+    assert ids(found.conflicts) == {frozenset([RULES[1]]), frozenset(['h:4'])}
+    assert ids(found.fixes) == {frozenset([RULES[1], 'h:4'])}
+
+
+def test_a_plugin_and_a_rule_both_at_fault_are_named_in_one_run() -> None:
+    site = site_blocking((RULES[7],), failing=((PLUGINS[2],),))
+    found = run(site, FakeLayer('waf', RULES, site))
+    assert ids(found.conflicts) == {frozenset([RULES[7]]), frozenset([PLUGINS[2]])}
+
+
+def test_a_plugin_and_a_rule_that_only_fail_together() -> None:
+    site = FakeSite.of(*PLUGINS, failing=fails_with([PLUGINS[2], RULES[7]]))
+    found = run(site, FakeLayer('waf', RULES, site), rules_later=False)
+    assert ids(found.conflicts) == {frozenset([PLUGINS[2], RULES[7]])}
+    assert ids(found.fixes) == {frozenset([PLUGINS[2]]), frozenset([RULES[7]])}
+
+
+def test_a_plugin_alone_costs_no_look_at_firewalls() -> None:
+    site = FakeSite.of(*PLUGINS, failing=fails_with([PLUGINS[2]]))
+    layer = FakeLayer('waf', RULES, site)
+    found = run(site, layer)
+    assert ids(found.conflicts) == {frozenset([PLUGINS[2]])}
+    assert (layer.switches, layer.restored) == ([], 0)
+
+
+def test_only_rules_when_only_rules_are_asked_for() -> None:
+    site = site_blocking((RULES[7],), failing=())
+    found = run(site, FakeLayer('waf', RULES, site), kinds=frozenset({Kind.RULE}))
+    assert ids(found.conflicts) == {frozenset([RULES[7]])}
+    assert all(off <= set() for off in site.switches)
+
+
+def test_no_rules_at_all_leaves_the_verdict_as_it_was() -> None:
+    site = FakeSite.of(*PLUGINS, failing=lambda on: Outcome.FAIL)
+    assert run(site, FakeLayer('waf', (), site)).verdict is Verdict.NOT_A_SUSPECT
+    assert run(site).verdict is Verdict.NOT_A_SUSPECT
+
+
+def test_a_failure_that_is_neither_is_exit_3_after_both_were_off() -> None:
+    site = FakeSite.of(*PLUGINS, failing=lambda on: Outcome.FAIL)
+    layer = FakeLayer('waf', RULES, site)
+    found = run(site, layer)
+    assert (found.verdict, found.exit_code) == (Verdict.NOT_A_SUSPECT, 3)
+    assert frozenset(RULES) in layer.switches
+    assert layer.restored == 1
+
+
+def test_something_in_front_that_no_rule_explains_is_refused() -> None:
+    site = FakeSite.of(*PLUGINS, failing=fails_with(), blocking=lambda on: Outcome.FAIL)
+    layer = FakeLayer('waf', RULES, site)
+    with pytest.raises(ModeUnavailable, match='never reached WordPress'):
+        run(site, layer)
+    assert layer.restored == 1
+    assert site.rules_off == set()
+
+
+def test_a_layer_that_cannot_be_switched_this_way_is_refused_with_its_reason() -> None:
+    site = site_blocking((RULES[7],))
+    with pytest.raises(ModeUnavailable, match='waf cannot be switched in isolated mode'):
+        run(site, FakeLayer('waf', RULES, site, modes=frozenset({Mode.LIVE})))
+
+
+def test_a_layer_left_in_doubt_is_exit_5() -> None:
+    site = site_blocking((RULES[7],))
+    with pytest.raises(NotRestored, match='differs'):
+        run(site, FakeLayer('waf', RULES, site, unverified='what is there differs'))
+
+
+def test_what_a_firewall_could_not_read_is_told() -> None:
+    site = site_blocking((RULES[7],))
+    found = run(site, FakeLayer('waf', RULES, site, gaps=(Gap('/etc/secret.conf', 'no permission'),)))
+    assert Gap('/etc/secret.conf', 'no permission') in found.gaps
+
+
+def test_marks_count_what_is_off_in_every_layer() -> None:
+    site = replace(site_blocking((RULES[7],)), plugins=())
+    found = run(site, FakeLayer('waf', RULES, site))
+    assert ids(found.conflicts) == {frozenset([RULES[7]])}

@@ -1,0 +1,137 @@
+"""How many requests triage makes, and how fast."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from wpaudit.commands.pace import Limits
+from wpaudit.commands.pace import Pace
+from wpaudit.domain import Answer
+from wpaudit.errors import ConnectionLost
+from wpaudit.facts import Look
+from wpaudit.facts import Purpose
+from wpaudit.ports import Silence
+
+
+def paced(**limits: float) -> Pace:
+    return Pace(Limits(**limits), Silence())  # type: ignore[arg-type]  # numbers of Limits
+
+
+def answer(status: int = 200, seconds: float = 0.01, purpose: Purpose = Purpose.REFRESH, error: str = '') -> Look:
+    return Look(purpose, Answer('http://site.test/', status=status, seconds=seconds, error=error), 0.0)
+
+
+def sending(look: Look) -> Callable[[float], Look]:
+    return lambda timeout: look
+
+
+def test_requests_are_counted() -> None:
+    pace = paced(requests=3)
+    made = [pace.make(sending(answer()), needed=True) for _ in range(5)]
+    assert [one is not None for one in made] == [True] * 3 + [False] * 2
+    assert len(pace.looks) == 3
+    assert '2 looks were left out' in pace.notes()[0]
+
+
+def test_nothing_is_begun_when_time_is_up() -> None:
+    pace = paced(seconds=0.0)
+    assert pace.make(sending(answer()), needed=True) is None
+    assert '1 look was left out' in pace.notes()[0]
+
+
+def test_a_look_gets_its_time_limit_and_never_more_than_the_run_has() -> None:
+    given: list[float] = []
+
+    def send(timeout: float) -> Look:
+        given.append(timeout)
+        return answer()
+
+    paced(timeout=7, seconds=60).make(send)
+    paced(timeout=90, seconds=30).make(send)
+    assert given[0] == 7
+    assert 28 < given[1] <= 30
+
+
+def test_a_look_is_not_begun_when_it_would_fail_for_want_of_time() -> None:
+    pace = paced(timeout=30, seconds=9.9 * 4)
+    assert pace.make(sending(answer())) is not None
+    pace._deadline -= 9.9 * 3.1
+    assert pace.make(sending(answer())) is None
+
+
+def crowd(pace: Pace, number: int, *, needed: bool = True) -> int:
+    """Make looks from many threads; return how many ran at once."""
+    running, most, lock = 0, 0, threading.Lock()
+
+    def send(timeout: float) -> Look:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.01)
+        with lock:
+            running -= 1
+        return answer()
+
+    threads = [threading.Thread(target=pace.make, args=(send,), kwargs={'needed': needed}) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return most
+
+
+def test_never_more_than_four_at_once() -> None:
+    pace = paced()
+    assert 1 < crowd(pace, 16) <= 4
+    assert len(pace.looks) == 16
+
+
+@pytest.mark.parametrize(('strained', 'words'), [
+    (answer(503), 'answered 503'),
+    (answer(504), 'answered 504'),
+    (answer(429), '429'),
+    (answer(0, 30, error='timeout'), 'did not answer within 30 s'),
+    (answer(502, 6), 'took 6.0 s'),
+])
+def test_a_strained_site_gets_one_at_a_time_and_only_what_is_needed(strained: Look, words: str) -> None:
+    pace = paced()
+    pace.make(sending(strained))
+    assert words in pace.strain
+    assert pace.make(sending(answer())) is None
+    assert crowd(pace, 6) == 1
+    assert len(pace.looks) == 7
+    assert pace.notes() == (f'backed off: {pace.strain}, so requests were made one at a time, and 1 look was left out',)
+
+
+@pytest.mark.parametrize('ordinary', [
+    answer(502), answer(500), answer(403), answer(0, error='refused'), answer(200, 4.5, Purpose.ADDRESS),
+    answer(200, 30, Purpose.INSIDE),
+])
+def test_a_site_that_fails_quickly_is_not_strained(ordinary: Look) -> None:
+    pace = paced()
+    pace.make(sending(ordinary))
+    assert (pace.strain, pace.notes()) == ('', ())
+
+
+def test_answers_that_take_longer_and_longer() -> None:
+    pace = paced()
+    for seconds in (0.4, 1.0, 1.9, 2.5):
+        pace.make(sending(answer(200, seconds)))
+    assert 'from 0.4 s to 2.5 s' in pace.strain
+
+
+def test_a_look_that_breaks_frees_its_place() -> None:
+    pace = paced(at_once=1)
+
+    def broken(timeout: float) -> Look:
+        raise ConnectionLost('it broke')
+
+    for _ in range(3):
+        with pytest.raises(ConnectionLost):
+            pace.make(broken)
+    assert pace.make(sending(answer())) is not None

@@ -1,0 +1,161 @@
+"""A site and the firewalls in front of it, searched as one: plugins and rules in the same probes.
+
+A request that a rule stops never reaches PHP, so it leaves no mark there. While any rule is on, a failure without a
+mark may therefore be a rule's; only with all rules off does it mean that the probe never arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import ExitStack
+from contextlib import contextmanager
+from dataclasses import dataclass
+from dataclasses import replace
+
+from wpaudit.domain import Answer
+from wpaudit.domain import Evidence
+from wpaudit.domain import Gap
+from wpaudit.domain import Inventory
+from wpaudit.domain import Mark
+from wpaudit.domain import Mode
+from wpaudit.domain import Recording
+from wpaudit.domain import Request
+from wpaudit.domain import Restoration
+from wpaudit.domain import Suspect
+from wpaudit.ports import Layer
+from wpaudit.ports import Observation
+from wpaudit.ports import Site
+from wpaudit.ports import Step
+from wpaudit.ports import Switcher
+
+
+class Layered:
+    """A ``Site`` whose suspects are its plugins and the rules of ``layers``."""
+
+    def __init__(self, site: Site, layers: Sequence[Layer]) -> None:
+        self._site = site
+        self._layers = layers
+        self._listed: list[tuple[Layer, tuple[Suspect, ...]]] | None = None
+        self._gaps: list[Gap] = []
+
+    def connect(self) -> None:
+        """Open the connection."""
+        self._site.connect()
+
+    def inventory(self) -> Inventory:
+        """List what is on the site; its firewalls are in ``suspects``."""
+        return self._site.inventory()
+
+    def suspects(self) -> tuple[Suspect, ...]:
+        """List the plugins, then the rules, layer by layer and file by file: those next to each other go together."""
+        rules = [rule for _, found in self._rules() for rule in found]
+        return (*self._site.suspects(), *rules)
+
+    def evidence(self) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
+        """Return what speaks against some suspects, and what could not be read of the firewalls too."""
+        evidence, gaps = self._site.evidence()
+        return evidence, (*gaps, *self._gaps)
+
+    def log_in(self, login: str) -> None:
+        """Let every later prepared request be that user's."""
+        self._site.log_in(login)
+
+    @contextmanager
+    def switching(self, mode: Mode) -> Iterator[Switcher]:
+        """Prepare the site and every layer that has rules; undo all of them at exit, the last one first."""
+        with ExitStack() as stack:
+            parts = [(stack.enter_context(self._site.switching(mode)), frozenset(_ids(self._site.suspects())))]
+            for layer, rules in self._rules():
+                if rules:
+                    parts.append((stack.enter_context(layer.switching(mode)), frozenset(_ids(rules))))
+            yield Together(parts)
+
+    def recover(self) -> Restoration | None:
+        """Put back what an interrupted run left on the site."""
+        return self._site.recover()
+
+    def _rules(self) -> list[tuple[Layer, tuple[Suspect, ...]]]:
+        if self._listed is None:
+            self._listed = []
+            for layer in self._layers:
+                found, gaps = layer.listing()
+                self._listed.append((layer, found))
+                self._gaps += gaps
+        return self._listed
+
+
+def _ids(suspects: Sequence[Suspect]) -> list[str]:
+    return [one.id for one in suspects]
+
+
+class Together:
+    """Several switchers as one. The first is the site's: it leaves the marks and has the recorder."""
+
+    def __init__(self, parts: Sequence[tuple[Switcher, frozenset[str]]]) -> None:
+        self._parts = parts
+        self._site = parts[0][0]
+        self.mode = self._site.mode
+        self.parallel = all(switcher.parallel for switcher, _ in parts)
+
+    @property
+    def records(self) -> bool:
+        """Tell whether there is a flight recorder."""
+        return self._site.records
+
+    @property
+    def certain(self) -> bool:
+        """Tell whether only the fault makes a failure: a rate limit or a ban may make one too."""
+        return len(self._parts) == 1 and self._site.certain
+
+    @contextmanager
+    def switched(self, off: frozenset[str], *, theme: bool = False, record: bool = False) -> Iterator[Step]:
+        """Hold exactly ``off`` off, each layer its own."""
+        with ExitStack() as stack:
+            steps: list[Step] = []
+            rules_on = False
+            for number, (switcher, known) in enumerate(self._parts):
+                mine = off & known
+                rules_on = rules_on or (number > 0 and mine != known)
+                steps.append(stack.enter_context(
+                    switcher.switched(mine, theme=theme and number == 0, record=record and number == 0)))
+            yield _Steps(steps, len(off - self._parts[0][1]), rules_on)
+
+    def restoration(self) -> Restoration:
+        """Return how all of it was left: verified when every part is."""
+        done = [switcher.restoration() for switcher, _ in self._parts]
+        worst = next((one for one in done if not one.verified), done[0])
+        return replace(
+            worst,
+            before=' '.join(one.before for one in done if one.before),
+            after=' '.join(one.after for one in done if one.after),
+            left_behind=tuple(path for one in done for path in one.left_behind),
+            changed_seconds=max(one.changed_seconds for one in done),
+            message='; '.join(dict.fromkeys(one.message for one in done if one.message)),
+        )
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """One probe's set, layer by layer."""
+
+    steps: Sequence[Step]
+    rules_off: int
+    rules_on: bool  # whether any rule may still stop the request before PHP
+
+    def prepare(self, request: Request) -> Request:
+        """Return the request with what every layer adds."""
+        for step in self.steps:
+            request = step.prepare(request)
+        return request
+
+    def mark(self, request: Request, answer: Answer) -> Mark | None:
+        """Return the site's mark, counting what is off in all layers; None where a rule may have been in between."""
+        mark = self.steps[0].mark(request, answer)
+        if mark is None or (not mark.seen and self.rules_on):
+            return None
+        return replace(mark, off=mark.off + self.rules_off)
+
+    def recording(self, seen: Observation) -> Recording | None:
+        """Return what the site's recorder has."""
+        return self.steps[0].recording(seen)

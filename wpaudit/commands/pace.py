@@ -1,0 +1,126 @@
+"""How many requests triage may make, and how fast: a site that is out of breath is not asked the more for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from wpaudit.facts import Look
+from wpaudit.facts import Purpose
+from wpaudit.ports import Listener
+
+_SLOW = 5.0          # seconds from which on an answer says that the site has too much to do
+_GROWN = 3.0         # so many times as long as the first answer ...
+_GROWN_FROM = 2.0    # ... counts from so many seconds on
+_LEAST = 10.0        # seconds: with less time left no look is begun, it would fail for want of time
+_STRAINED = {429: 'asked for fewer requests (429)', 503: 'answered 503', 504: 'answered 504'}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much may be asked of a site. Times in seconds; ``timeout`` is for one request."""
+
+    requests: int = 40
+    at_once: int = 4
+    timeout: float = 30.0
+    seconds: float = 120.0
+
+
+class Pace:
+    """Admits requests: not too many in all, nor at once, nor after the time is up; one at a time to a strained site.
+
+    Thread-safe. ``needed`` looks are made on a strained site too, the others are left out.
+    """
+
+    def __init__(self, limits: Limits, listener: Listener) -> None:
+        self._limits = limits
+        self._listener = listener
+        self._deadline = time.monotonic() + limits.seconds
+        self._least = min(_LEAST, limits.timeout, limits.seconds / 4)
+        self._changed = threading.Condition()
+        self._running = 0
+        self._made = 0
+        self._left_out = 0
+        self._late = 0
+        self._first = 0.0
+        self.strain = ''  # why the pace is slow: what the site did; '' when it is not
+        self.looks: list[Look] = []
+
+    def make(self, send: Callable[[float], Look], *, needed: bool = False) -> Look | None:
+        """Make one look, when it is its turn; None when it is left out. ``send`` gets its time limit in seconds."""
+        if not self._admitted(needed=needed):
+            return None
+        look, before = None, self.strain
+        try:
+            look = send(min(self._limits.timeout, max(self.seconds_left(), self._least)))
+        finally:
+            with self._changed:
+                self._running -= 1
+                if look is not None:
+                    self.looks.append(look)
+                    self._weigh(look)
+                self._changed.notify_all()
+        self._listener.look(look)
+        if self.strain and not before:
+            self._listener.note(f'{self.strain}; from now on one request at a time')
+        return look
+
+    def room(self) -> int:
+        """Return how many requests may still be made, none when the time is up."""
+        with self._changed:
+            return 0 if self.seconds_left() < self._least else self._limits.requests - self._made
+
+    def seconds_left(self) -> float:
+        """Return what is left of the time for the whole run."""
+        return self._deadline - time.monotonic()
+
+    def notes(self) -> tuple[str, ...]:
+        """Say what was done otherwise than usual."""
+        found = []
+        if self.strain:
+            out = f', and {_looks(self._left_out)} left out' if self._left_out else ''
+            found.append(f'backed off: {self.strain}, so requests were made one at a time{out}')
+        if self._late:
+            found.append(f'{_looks(self._late)} left out, since the limit of {self._limits.requests} requests or '
+                         f'{self._limits.seconds:g} s was reached')
+        return tuple(found)
+
+    def _admitted(self, *, needed: bool) -> bool:
+        with self._changed:
+            while not self._refused(needed=needed):
+                if self._running < (1 if self.strain else self._limits.at_once):
+                    self._running += 1
+                    self._made += 1
+                    return True
+                self._changed.wait(max(self.seconds_left() - self._least, 0.001))
+            return False
+
+    def _refused(self, *, needed: bool) -> bool:
+        if self._made >= self._limits.requests or self.seconds_left() < self._least:
+            self._late += 1
+            return True
+        if self.strain and not needed:
+            self._left_out += 1
+            return True
+        return False
+
+    def _weigh(self, look: Look) -> None:
+        if self.strain or look.purpose is Purpose.INSIDE:  # no request: it loads WordPress by itself
+            return
+        seconds, status = look.answer.seconds, look.answer.status
+        if look.purpose is Purpose.REFRESH and status:
+            self._first = self._first or seconds
+        if look.answer.error == 'timeout':
+            self.strain = f'the site did not answer within {seconds:.0f} s'
+        elif status in _STRAINED:
+            self.strain = f'the site {_STRAINED[status]}'
+        elif seconds >= _SLOW:
+            self.strain = f'an answer took {seconds:.1f} s'
+        elif self._first and seconds >= max(_GROWN * self._first, _GROWN_FROM):
+            self.strain = f'the answers took longer and longer (from {self._first:.1f} s to {seconds:.1f} s)'
+
+
+def _looks(number: int) -> str:
+    return f'{number} look{" was" if number == 1 else "s were"}'

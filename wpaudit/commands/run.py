@@ -1,0 +1,304 @@
+"""One run on one site: the mode, the baseline, the search, the restored state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from wpaudit.commands import baseline
+from wpaudit.commands import visits
+from wpaudit.commands.opinion import Asking
+from wpaudit.commands.opinion import Opinion
+from wpaudit.commands.opinion import hints
+from wpaudit.commands.options import Options
+from wpaudit.commands.options import closed_up
+from wpaudit.commands.options import closure
+from wpaudit.commands.options import pins
+from wpaudit.commands.steadiness import Steadiness
+from wpaudit.commands.trial import BACKING
+from wpaudit.commands.trial import Trial
+from wpaudit.commands.trial import together
+from wpaudit.commands.verdict import Findings
+from wpaudit.domain import Evidence
+from wpaudit.domain import Gap
+from wpaudit.domain import Mode
+from wpaudit.domain import Outcome
+from wpaudit.domain import Restoration
+from wpaudit.domain import Role
+from wpaudit.domain import Stage
+from wpaudit.domain import Suspect
+from wpaudit.domain import Verdict
+from wpaudit.engine import Oracle
+from wpaudit.engine import Problem
+from wpaudit.engine import Query
+from wpaudit.engine import Search
+from wpaudit.errors import Inconclusive
+from wpaudit.errors import ModeUnavailable
+from wpaudit.errors import NotRestored
+from wpaudit.errors import ShellError
+from wpaudit.errors import SiteError
+from wpaudit.errors import Unreached
+from wpaudit.errors import Unsteady
+from wpaudit.errors import UsageError
+from wpaudit.ports import Listener
+from wpaudit.ports import Observation
+from wpaudit.ports import Site
+from wpaudit.ports import Switcher
+from wpaudit.signals import shielded
+
+if TYPE_CHECKING:
+    from wpaudit.facts import Diagnosis
+
+RECORDER = 'flight recorder'
+HEALTHY = 'the site does not fail; there is nothing to explain'
+OPINION_SECONDS = 2.0  # for which triage is waited for, at the most
+
+
+@dataclass
+class Run:
+    """One run on one site, from the choice of the mode to the restored state."""
+
+    site: Site
+    trial: Trial
+    options: Options
+    listener: Listener
+    findings: Findings
+    visits: Sequence[Observation]  # what visitors saw
+    opinions: Asking | None = None  # triage, asked about what was seen
+    opinion: Opinion | None = None
+    rules_next: bool = False  # the firewalls' rules are searched next, should the probes never arrive
+
+    def conduct(self) -> Findings:
+        self.listener.stage(Stage.INSPECT)
+        suspects = self.site.suspects()
+        pinned = pins(suspects, self.options)
+        if suspects and closure(suspects, pinned) >= {one.id for one in suspects}:
+            raise UsageError('everything is pinned: there is nothing to switch', hint='give fewer --keep')
+        self.findings = replace(self.findings, suspects=tuple(one for one in suspects if one.id not in pinned))
+        if self.options.dry_run:
+            return replace(self.findings, message=_plan(self.findings.suspects))
+        if not suspects:
+            return replace(
+                self.findings, verdict=Verdict.NOT_A_SUSPECT,
+                message='the site fails, but no plugin is active: there is nothing to switch',
+            )
+        if self.options.as_user:
+            self.site.log_in(self.options.as_user)
+        return self._in_some_mode(suspects, pinned)
+
+    # -- modes ----------------------------------------------------------------------------------
+
+    def _in_some_mode(self, suspects: Sequence[Suspect], pinned: frozenset[str]) -> Findings:
+        mode = self.options.mode or Mode.ISOLATED
+        try:
+            return self._switching(mode, suspects, pinned)
+        except ModeUnavailable as error:
+            if self.rules_next and isinstance(error, Unreached):
+                raise
+            if self.options.mode is not None or not self.options.may_go_live(error.message):
+                raise ModeUnavailable(
+                    f'{mode.value} switching does not work here: {error.message}', hint=_mode_hint(self.options.mode),
+                ) from error
+            self.listener.note(f'isolated switching does not work here: {error.message}; switching live')
+            self.findings = replace(self.findings, mode_reason=error.message)
+            return self._switching(Mode.LIVE, suspects, pinned)
+
+    def _switching(self, mode: Mode, suspects: Sequence[Suspect], pinned: frozenset[str]) -> Findings:
+        switcher: Switcher | None = None
+        try:
+            with restored(self.site.switching(mode), self.listener) as switcher:
+                try:
+                    findings = self._search(switcher, suspects, pinned)
+                except Inconclusive as error:
+                    findings = self.findings.undecided(error)
+        finally:
+            if switcher is not None:
+                self._check(switcher.restoration())
+        return replace(findings, mode=mode, restoration=switcher.restoration(), diagnosis=self._diagnosis())
+
+    def _check(self, restoration: Restoration) -> None:
+        self.findings = replace(self.findings, restoration=restoration)
+        if not restoration.verified:
+            raise NotRestored(
+                f'the original state is NOT verified as restored: {restoration.message}', hint=restoration.advice,
+            )
+        if restoration.message:
+            self.listener.note(restoration.message)
+
+    # -- the search -----------------------------------------------------------------------------
+
+    def _search(self, switcher: Switcher, suspects: Sequence[Suspect], pinned: frozenset[str]) -> Findings:
+        self.listener.stage(Stage.BASELINE)
+        everything = frozenset(one.id for one in suspects) - closure(suspects, pinned)
+        base = baseline.proven(baseline.Question(
+            self.trial, switcher, everything, self.visits, self.options.parallel, self.options.recorder,
+            self.options.confidence,
+        ))
+        if base.steadiness is None:
+            return replace(self.findings, verdict=Verdict.HEALTHY, message=HEALTHY)
+        self._tell(base.steadiness)
+        if self.opinions:
+            self.opinion = self.opinions((*self.visits, *base.on), thorough=base.outcome is Outcome.FAIL)
+        if base.outcome is Outcome.FAIL:
+            return self._not_a_plugin(switcher, base, everything)
+        evidence, gaps = self._evidence()
+        recorded, lost = self._recorded(base)
+        # What the recorder saw says more than logs do; without it they are worth waiting for.
+        told = () if recorded else hints(self._diagnosis(), suspects)
+        evidence, gaps = (*recorded, *told, *evidence), (*gaps, *lost)
+        self.findings = replace(self.findings, evidence=evidence, gaps=(*self.findings.gaps, *gaps), note=base.note)
+        return self._named(switcher, self._problem(switcher, suspects, pinned), theme=base.theme)
+
+    def _diagnosis(self) -> Diagnosis | None:
+        return self.opinion.get(OPINION_SECONDS) if self.opinion else None
+
+    def _tell(self, steadiness: Steadiness) -> None:
+        self.findings = replace(self.findings, steadiness=steadiness)
+        if not steadiness.steady:
+            self.listener.note(
+                f'the failure is unsteady: {steadiness.failed} of {steadiness.made} requests failed, so every set is '
+                f'probed until it fails, or has passed {self.trial.patience} times in a row',
+            )
+
+    def _evidence(self) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
+        try:
+            return self.site.evidence()
+        except (ShellError, SiteError) as error:  # it only orders the search
+            return (), (Gap('logs on the host', error.message),)
+
+    def _recorded(self, base: baseline.Baseline) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
+        """Return what the flight recorder saw of a failing probe; a recording of anything else is worth nothing."""
+        if base.recorded is None:
+            return (), ()
+        seen, recording = base.recorded.seen, base.recorded.recording
+        if seen.outcome is not Outcome.FAIL:
+            reason = f'its probe did not show the failure ({seen.evidence}), so what it recorded was dropped'
+            self.listener.note(f'the flight recorder: {reason}')
+            return (), (Gap(RECORDER, reason),)
+        if recording is None:
+            return (), (Gap(RECORDER, 'left nothing on the host that could be read'),)
+        return recording.evidence, ()
+
+    def _problem(self, switcher: Switcher, suspects: Sequence[Suspect], pinned: frozenset[str]) -> Problem:
+        return Problem(
+            items=tuple(one.id for one in suspects),
+            requires={one.id: frozenset(one.requires) for one in suspects if one.requires},
+            pinned=pinned, weights=_weights(self.findings.evidence), parallel=self._at_once(switcher),
+            # Where the host marks every request, a failure is the fault's own and needs no repetition. A pass may be
+            # an unsteady fault's luck; where that is known, each is already made of many probes.
+            sure_failures=switcher.certain, enough=BACKING if self.trial.patience == 1 else 1,
+        )
+
+    def _at_once(self, switcher: Switcher) -> int:
+        """How many probes may run at once; asking for more in one batch would only waste them."""
+        return self.options.parallel if switcher.parallel else 1
+
+    def _named(self, switcher: Switcher, problem: Problem, *, theme: bool) -> Findings:
+        self.listener.stage(Stage.SEARCH)
+        everything = frozenset(problem.items)
+        kept = closed_up(problem.pinned, problem.requires)
+        search = Search(problem, self._oracle(switcher, problem, theme=theme),
+                        known={everything: Outcome.FAIL, kept: Outcome.PASS})
+        try:
+            finding = search.run()
+            self._still_there(switcher, theme=theme)
+        except Inconclusive as error:
+            best = search.best()
+            return self.findings.with_finding(best, Verdict.INCONCLUSIVE, error.message, search.suspicion(), error.hint)
+        if not finding.conflicts:
+            return self.findings.with_finding(finding, Verdict.INCONCLUSIVE, finding.unresolved, search.suspicion())
+        return self.findings.with_finding(finding, Verdict.CULPRIT, '')
+
+    def _still_there(self, switcher: Switcher, *, theme: bool) -> None:
+        """Raise Unsteady when an unsteady failure has stopped meanwhile: then passes say nothing."""
+        if self.trial.patience > 1:
+            seen = self.trial.steady(
+                switcher, frozenset(), Role.CERTIFICATE, times=1, parallel=self.options.parallel, theme=theme)
+            if seen.outcome is not Outcome.FAIL:
+                raise Unsteady(
+                    f'the failure, unsteady from the beginning, no longer showed in {self.trial.patience} requests at '
+                    'the end of the run', hint='run again while it shows',
+                )
+
+    def _oracle(self, switcher: Switcher, problem: Problem, *, theme: bool) -> Oracle:
+        everything = frozenset(problem.items)
+        parallel = self._at_once(switcher)
+        stage = {Role.SEARCH: Stage.SEARCH, Role.CERTIFICATE: Stage.CERTIFY}
+
+        def one(query: Query, left: int) -> Outcome:
+            off = everything - query.on
+            return self.trial.settled(
+                switcher, off, query.role, confirm=query.confirm, left=left, theme=theme, parallel=parallel,
+                at_once=len(off) < len(query.on),  # the site without a few suspects: that is how a fix looks
+            )
+
+        def answer(queries: Sequence[Query]) -> list[Outcome]:
+            self.listener.stage(stage[queries[0].role])
+            left = _left(problem, len(self.trial.records))
+            return together([partial(one, query, left) for query in queries], parallel=parallel)
+
+        return answer
+
+    # -- not a plugin ---------------------------------------------------------------------------
+
+    def _not_a_plugin(self, switcher: Switcher, base: baseline.Baseline, everything: frozenset[str]) -> Findings:
+        if base.theme:
+            with_plugins = self.trial.steady(
+                switcher, frozenset(), Role.CERTIFICATE, times=2, parallel=self.options.parallel, theme=True,
+            )
+            return self.findings.with_theme(everything, with_plugins.outcome)
+        return replace(
+            self.findings, verdict=Verdict.NOT_A_SUSPECT,
+            message='the site fails even with every switchable plugin off and a default theme: '
+                    'the cause is none of the plugins, nor the theme',
+        )
+
+
+def restored(context: AbstractContextManager[Switcher], listener: Listener) -> AbstractContextManager[Switcher]:
+    """Announce the restoring of a switching context."""
+    return _Announced(context, listener)
+
+
+class _Announced(AbstractContextManager[Switcher]):
+    def __init__(self, context: AbstractContextManager[Switcher], listener: Listener) -> None:
+        self._context = context
+        self._listener = listener
+
+    def __enter__(self) -> Switcher:
+        return self._context.__enter__()
+
+    def __exit__(self, *details: object) -> bool | None:
+        with shielded():
+            self._listener.stage(Stage.RESTORE)
+            return self._context.__exit__(*details)  # type: ignore[arg-type]  # passed on as they came
+
+
+def _weights(evidence: Sequence[Evidence]) -> dict[str, float]:
+    weights: dict[str, float] = {}
+    for one in evidence:
+        for suspect in one.suspects:
+            weights[suspect] = weights.get(suspect, 1.0) * one.weight
+    return weights
+
+
+def _left(problem: Problem, made: int) -> int:
+    """About how many probes a single culprit still needs: halving, then its certificate."""
+    switchable = max(1, len(problem.items) - len(problem.pinned))
+    expected = visits.VISITS + baseline.STEADY_ON + baseline.STEADY_OFF + switchable.bit_length() + 2
+    return max(1, expected - made)
+
+
+def _plan(suspects: Sequence[Suspect]) -> str:
+    probes = len(suspects).bit_length() + 2 + baseline.STEADY_ON + baseline.STEADY_OFF
+    return f'a run would switch {len(suspects)} plugins and make about {probes} probes for a single culprit'
+
+
+def _mode_hint(mode: Mode | None) -> str:
+    if mode is None:
+        return 'switch for everybody, visitors included, with --mode live, or let auto do so with --yes'
+    return 'use --mode live' if mode is Mode.ISOLATED else 'see: wpaudit doctor'
+

@@ -1,0 +1,287 @@
+"""``wpaudit triage``: look at a site from outside, from its host and from elsewhere; changes nothing.
+
+What the looks mean is for ``wpaudit.triage`` to say; here they are made, spaced and bounded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
+from functools import partial
+from urllib.parse import urlsplit
+
+from wpaudit.commands import looks
+from wpaudit.commands.looks import Ask
+from wpaudit.commands.pace import Limits
+from wpaudit.commands.pace import Pace
+from wpaudit.commands.reach import Reach
+from wpaudit.commands.reach import reach
+from wpaudit.commands.trial import together
+from wpaudit.domain import Answer
+from wpaudit.domain import Cost
+from wpaudit.domain import Gap
+from wpaudit.domain import Stage
+from wpaudit.errors import WpauditError
+from wpaudit.facts import HostState
+from wpaudit.facts import LogLine
+from wpaudit.facts import Look
+from wpaudit.facts import Purpose
+from wpaudit.facts import Resolution
+from wpaudit.facts import Seen
+from wpaudit.ports import Inside
+from wpaudit.ports import Listener
+from wpaudit.ports import Outside
+from wpaudit.triage.faults import fails
+
+REFRESHES = 10           # a fault of every third request stays hidden in 2 % of the runs
+STRAINED_REFRESHES = 4   # of a site that has too much to do
+UNREACHED_REFRESHES = 3  # when no address takes a connection: more would say the same
+THROWS = 2               # more looks of a kind, where the first may have been luck
+SPACING = 0.6            # seconds between the starts of two of them
+MOST_MOVES = 3           # to another host, as when example.org sends everybody to www.example.org
+SOONER = 1.0             # seconds before our first look from which lines of logs are read
+
+FROM_HOST = {
+    Purpose.HOST_LOOPBACK: "the request to the host's own web server",
+    Purpose.FASTCGI: 'the request straight to php-fpm',
+    Purpose.INSIDE: 'the request inside PHP',
+    Purpose.HOST_PUBLIC: "the request from the host to the site's public name",
+}
+NO_HOST = (
+    'not given: with --host TARGET triage also asks its web server, php-fpm and WordPress directly, and reads its '
+    'logs, memory, disks and php-fpm pools'
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to look at. ``site`` is its base URL, ``page`` the URL asked for; times in seconds."""
+
+    site: str
+    page: str
+    headers: tuple[tuple[str, str], ...] = ()
+    cookies: tuple[tuple[str, str], ...] = ()
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class Vantage:
+    """Another place to look from. ``open`` raises WpauditError when it cannot be used."""
+
+    label: str
+    purpose: Purpose
+    open: Callable[[], AbstractContextManager[Outside]]
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """The site's host. ``open`` connects, and raises WpauditError when that is not possible.
+
+    ``measure`` records what one request costs each plugin; it is the only thing here that changes the host, for that
+    request, and is None unless asked for.
+    """
+
+    label: str
+    open: Callable[[], Inside]
+    measure: Callable[[], tuple[tuple[Cost, ...], tuple[Gap, ...]]] | None = None
+
+
+def triage(
+    question: Question, outside: Outside, listener: Listener, *, vantages: Sequence[Vantage] = (),
+    hosted: Hosted | None = None,
+) -> Seen:
+    """Make all looks and return what was seen. Raises NotRestored when ``hosted.measure`` does."""
+    return _Run(question, outside, listener, vantages, hosted).conduct()
+
+
+class _Run:
+    """One triage of one site."""
+
+    def __init__(
+        self, question: Question, outside: Outside, listener: Listener, vantages: Sequence[Vantage],
+        hosted: Hosted | None,
+    ) -> None:
+        self._question = question
+        self._outside = outside
+        self._listener = listener
+        self._vantages = vantages
+        self._hosted = hosted
+        self._pace = Pace(question.limits, listener)
+        self._site = question.site
+        self._page = looks.page_request(question.page, question.headers)
+        self._began = time.time()
+        self._first: Look | None = None
+        self._reach = Reach(Resolution(''))
+        self._inside: Inside | None = None
+        self._state: HostState | None = None
+        self._lines: tuple[LogLine, ...] = ()
+        self._costs: tuple[Cost, ...] = ()
+        self._asks: list[Ask] = []
+        self._gaps: list[Gap] = []
+        self._notes: list[str] = []
+
+    def conduct(self) -> Seen:
+        self._listener.stage(Stage.LOOK)
+        self._from_outside()
+        together([self._refresh, self._from_host, self._from_elsewhere, *self._once_each()], parallel=4)
+        self._once_more()
+        if self._hosted is not None and self._hosted.measure is not None:
+            self._listener.stage(Stage.MEASURE)
+            self._costs, gaps = self._hosted.measure()
+            self._gaps += gaps
+        self._read_logs()
+        return self._seen()
+
+    def _seen(self) -> Seen:
+        return Seen(
+            url=self._page.url, looks=tuple(sorted(self._pace.looks, key=lambda look: look.at)),
+            resolutions=(self._reach.resolution,), handshakes=self._reach.handshakes, lines=self._lines,
+            host=self._state, costs=self._costs, gaps=(*self._reach.gaps, *self._gaps),
+            notes=(*self._reach.notes, *self._notes, *self._pace.notes()),
+        )
+
+    # -- from here --------------------------------------------------------------------------------
+
+    def _from_outside(self) -> None:
+        """Find the addresses, connect to them, and ask for the page once; go along when it is at another host."""
+        for move in range(MOST_MOVES + 1):
+            self._reach = reach(self._outside, self._page.url)
+            self._first = first = self._ask(Ask(Purpose.REFRESH, self._page, needed=True))
+            if first is None:
+                return
+            self._follow(first.answer)
+            target = looks.moved_to(self._page.url, first.answer)
+            if not target or move == MOST_MOVES or self._question.headers or self._question.cookies:
+                return  # what the user wants to be sent is for the host that was named
+            self._notes.append(f'{self._page.url} sends visitors on to {target}, which was looked at')
+            self._pace.looks.remove(first)
+            self._page = replace(self._page, url=target)
+            self._site = looks.at_host_of(target, self._site)
+
+    def _follow(self, first: Answer) -> None:
+        """Ask for what the page leads to on its own host from now on: one request a look."""
+        before, after = self._page.url, first.url
+        if not first.status or first.error or after == before:
+            return
+        self._notes.append(f'{before} leads to {after}, which the other looks asked for')
+        self._page = replace(self._page, url=after)
+        if urlsplit(before)[:2] != urlsplit(after)[:2]:  # http to https: other connections, with other certificates
+            self._site = looks.at_host_of(after, self._site)
+            self._reach = reach(self._outside, after)
+
+    def _refresh(self) -> None:
+        """Ask for the same page again and again, with time in between."""
+        for n in range(1, REFRESHES if self._reach.addresses else UNREACHED_REFRESHES):
+            time.sleep(SPACING)
+            # Of a site that answers late, the other looks tell more than a fourth time limit.
+            needed = n < STRAINED_REFRESHES and self._pace.seconds_left() > self._question.limits.seconds / 2
+            if self._ask(Ask(Purpose.REFRESH, self._page, needed=needed)) is None:
+                return
+
+    def _once_each(self) -> list[Callable[[], object]]:
+        """Return the looks from here that are made once, the telling ones first; none when nothing can be reached."""
+        reached = self._reach.addresses
+        if not reached:
+            return []
+        several = [Ask(Purpose.ADDRESS, self._page, address) for address in reached if len(self._reach.handshakes) > 1]
+        asks = [
+            looks.fresh(self._page), *map(looks.marked, several),
+            *looks.with_cookies(self._page, self._question.cookies, self._first.answer if self._first else None),
+            *looks.devices(self._page),
+        ]
+        if any(one.alpn == 'h2' for one in self._reach.handshakes):
+            asks.append(looks.marked(Ask(Purpose.HTTP2, self._page)))
+        self._asks = asks
+        return [self._static, *(partial(self._ask, ask) for ask in asks)]
+
+    def _static(self) -> None:
+        """Ask for a file of WordPress; where it may lie is a guess when the site is in a folder."""
+        for ask in looks.statics(self._site, self._page):
+            look = self._ask(ask)
+            if look is None or _found(look.answer):
+                return
+
+    def _ask(self, ask: Ask, outside: Outside | None = None) -> Look | None:
+        from_where = outside or self._outside
+        return self._pace.make(
+            lambda timeout: from_where.look(
+                ask.purpose, ask.request, address=ask.address, marker=ask.marker, timeout=timeout),
+            needed=ask.needed,
+        )
+
+    def _once_more(self) -> None:
+        """Make those looks again that may have come out as they did by luck."""
+        if self._pace.strain:
+            return
+        if len(looks.plain(self._pace.looks)) > 1:
+            for purpose in (Purpose.HOST_LOOPBACK, Purpose.FASTCGI) * THROWS:
+                if any(look.purpose is purpose for look in self._pace.looks):
+                    self._ask_inside(purpose)
+        for _ in range(THROWS):
+            asks = looks.doubtful(self._asks, self._pace.looks)[:self._pace.room()]
+            together([partial(self._ask, looks.marked(ask)) for ask in asks], parallel=4)
+
+    # -- from elsewhere -----------------------------------------------------------------------------
+
+    def _from_elsewhere(self) -> None:
+        for vantage in self._vantages:
+            try:
+                with vantage.open() as outside:
+                    self._from_vantage(vantage, outside)
+            except WpauditError as error:
+                self._gaps.append(Gap(vantage.label, error.message))
+
+    def _from_vantage(self, vantage: Vantage, outside: Outside) -> None:
+        ask = looks.marked(Ask(vantage.purpose, self._page, needed=True))
+        look = self._ask(ask, outside)
+        # What differs from here is worth a second request: it may be the luck of an unsteady fault.
+        if look is not None and self._first is not None and fails(look) != fails(self._first):
+            self._ask(looks.marked(ask), outside)
+
+    # -- from the host ------------------------------------------------------------------------------
+
+    def _from_host(self) -> None:
+        if self._hosted is None:
+            self._gaps.append(Gap('the host', NO_HOST))
+            return
+        try:
+            self._inside = self._hosted.open()
+            self._state, gaps = self._inside.state()
+            self._gaps += gaps
+        except WpauditError as error:
+            self._inside = None
+            self._gaps.append(Gap(f'the host {self._hosted.label}', error.message))
+        for purpose in FROM_HOST:
+            self._ask_inside(purpose)
+
+    def _ask_inside(self, purpose: Purpose) -> None:
+        if self._inside is None:
+            return
+        inside, ask = self._inside, looks.marked(Ask(purpose, self._page))
+        try:
+            self._pace.make(
+                lambda timeout: inside.look(purpose, ask.request, marker=ask.marker, timeout=timeout), needed=True)
+        except WpauditError as error:
+            self._gaps.append(Gap(FROM_HOST[purpose], error.message))
+
+    def _read_logs(self) -> None:
+        if self._inside is None:
+            return
+        self._listener.stage(Stage.LOGS)
+        markers = [look.marker for look in self._pace.looks if look.marker]
+        try:
+            self._lines, gaps = self._inside.lines(self._began - SOONER, markers)
+            self._gaps += gaps
+        except WpauditError as error:
+            self._gaps.append(Gap("the host's logs", error.message))
+
+
+def _found(answer: Answer) -> bool:
+    return not answer.error and 200 <= answer.status < 300  # noqa: PLR2004 - RFC 9110, section 15.3
+
+
