@@ -23,7 +23,8 @@ README = (ROOT / 'README.md').read_text(encoding='utf-8')
 
 # Each may import rooms with a lower number, and itself.
 RANKS = {
-    '__main__': 7, 'cli': 6, 'cli_options': 5.5, 'cli_output': 5.5, 'app_triage': 5.5, 'app': 5, 'edge': 5,
+    '__main__': 7, 'cli': 6, 'cli_options': 5.5, 'cli_output': 5.5, 'app_triage': 5.5, 'app': 5, 'app_layers': 4.5,
+    'edge': 5,
     'commands': 4, 'shells': 4, 'sites': 4, 'firewalls': 4, 'probes': 4, 'report': 4, 'journal': 4,
     'engine': 3, 'triage': 3, 'ports': 2, 'signals': 2, 'facts': 1.5,
     'domain': 1, 'errors': 1, 'intervals': 1, 'versions': 1, '': 0,

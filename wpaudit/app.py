@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wpaudit import __version__
+from wpaudit.app_layers import ground_of
+from wpaudit.app_layers import recoveries
+from wpaudit.app_layers import rule_advice
+from wpaudit.app_layers import rule_gaps
+from wpaudit.app_layers import switchable
 from wpaudit.commands.bisect import bisect
 from wpaudit.commands.doctor import doctor
 from wpaudit.commands.listing import listing
@@ -211,14 +217,23 @@ def run_bisect(
     place = located(remote)
     journal = FileJournal(str(place.target) + place.launch.path)
     journal.must_be_writable()
+    if asked.run and Kind.RULE in options.kinds and not options.rules_later:
+        raise UsageError(
+            'rules are switched by header fields that --run does not hand on',
+            hint='use --probe, or --suspects plugins',
+        )
     with _fetching(asked) as fetcher, opened(place, journal, seconds=options.max_time, logs=logs) as (site, connection):
+        ground = _Ground(site, connection, place, options.max_time)
         findings = bisect(
             site, lambda url: prober_for(asked, fetcher, url), replace(options, url=place.url), listener,
+            # a command of the user's own is handed one header field, and rules are switched by others
+            layers=lambda inventory: () if asked.run else switchable(ground(inventory)),
             looking=_looking(asked, site) if options.triage and not asked.run else None,
         )
+        advice = _rule_advice(findings, ground, asked, place)
         costs = {**probe_counts(findings), **site.costs(), 'connect_seconds': round(connection.seconds, 4)}
     report = replace(
-        _report(findings, place), started=started, finished=rfc3339(),
+        _report(findings, place, advice), started=started, finished=rfc3339(),
         costs={**costs, 'total_seconds': round(time.monotonic() - clock, 4)},
     )
     return report if keep_record is None else _kept(report, journal, keep_record)
@@ -237,9 +252,13 @@ def _looking(asked: Asked, site: WpCliSite) -> Looking:
 
 
 def _loaded() -> None:
-    """Load what triage will need while there is nothing else to do."""
+    """Load what triage will need while there is nothing else to do: its tables are read at the first use."""
     import wpaudit.sites.host
     import wpaudit.triage.hints  # noqa: F401 - both are used where they are
+    from wpaudit.facts import Seen
+    from wpaudit.triage.diagnosis import diagnose
+
+    diagnose(Seen(''))
 
 
 def _kept(report: Report, journal: FileJournal, text_of: Callable[[Report], str]) -> Report:
@@ -249,13 +268,37 @@ def _kept(report: Report, journal: FileJournal, text_of: Callable[[Report], str]
         return replace(report, gaps=(*report.gaps, Gap('record of this run', f'cannot be kept: {error.strerror}')))
 
 
-def _report(findings: Findings, place: Place) -> Report:
+class _Ground:
+    """What the firewalls' layers stand on, while a site is open."""
+
+    def __init__(self, site: WpCliSite, connection: Connection, place: Place, seconds: float = 900) -> None:
+        self._site = site
+        self._connection = connection
+        self._place = place
+        self._seconds = seconds
+
+    def __call__(self, inventory: Inventory) -> Ground:
+        """Return it."""
+        become = self._site.agent.launched.become  # its start opens the connection
+        if self._connection.shell is None:
+            raise RuntimeError('a running agent has a shell')
+        return ground_of(self._connection.shell, inventory, self._place.url, become=become, seconds=self._seconds)
+
+
+def _rule_advice(findings: Findings, ground: _Ground, asked: Asked, place: Place) -> Mapping[str, tuple[str, ...]]:
+    if not any(one.kind is Kind.RULE for fix in findings.fixes[:1] for one in fix):
+        return {}
+    url = place.url or findings.inventory.facts.url
+    return rule_advice(ground(findings.inventory), findings, url if asked.run else requests_of(asked, url)[0].url)
+
+
+def _report(findings: Findings, place: Place, rules: Mapping[str, tuple[str, ...]]) -> Report:
     facts = findings.inventory.facts
     server = next((record for record in findings.trial.server if record), '')
     fix = findings.fixes[0] if findings.fixes else ()
-    advice = fix_commands(fix, facts.path, place.url or facts.url, facts.multisite)
-    unswitched = 'none of them was switched; `wpaudit list` shows those of this host'
-    gaps = (*findings.inventory.gaps, *findings.gaps, Gap('firewall rules', unswitched))
+    others = [one for one in fix if not rules.get(one.id)]
+    advice = fix_commands(others, facts.path, place.url or facts.url, facts.multisite)
+    gaps = (*findings.inventory.gaps, *findings.gaps, *rule_gaps(findings))
     return Report(
         command='bisect', version=__version__, started='', finished='', target_host=place.label, target_path=facts.path,
         target_url=place.url or facts.url, outcome=findings.verdict, exit_code=findings.exit_code,
@@ -264,7 +307,8 @@ def _report(findings: Findings, place: Place) -> Report:
         confidence=confidence(findings), certificate=findings.certificate, probes=tuple(findings.trial.records),
         suspects=findings.suspects, evidence=findings.evidence, learned=findings.learned, gaps=gaps,
         restore=findings.restoration,
-        advice=(*advice, *_more_advice(findings)), rate=rate(findings),
+        advice=(*advice, *(line for lines in rules.values() for line in lines), *_more_advice(findings)),
+        rate=rate(findings),
         cause=None if findings.diagnosis is None else findings.diagnosis.cause,
     )
 
@@ -325,8 +369,9 @@ def run_restore(remote: Remote) -> Restoration | None:
     """Run ``wpaudit restore``."""
     place = located(remote)
     journal = FileJournal(str(place.target) + place.launch.path)
-    with opened(place, journal) as (site, _connection):
-        return restore(site, journal, journal.entry())
+    with opened(place, journal) as (site, connection):
+        layers = recoveries(_Ground(site, connection, place)(site.inventory()))
+        return restore(site, journal, journal.entry(), layers)
 
 
 def rfc3339() -> str:

@@ -44,8 +44,12 @@ from wpaudit.probes.parsing import parse_resolve
 if TYPE_CHECKING:
     from wpaudit.app_triage import Wanted
 
+PLUGINS = frozenset({Kind.PLUGIN, Kind.NETWORK_PLUGIN})
 KINDS: dict[str, frozenset[Kind]] = {
-    'plugins': frozenset({Kind.PLUGIN, Kind.NETWORK_PLUGIN}),
+    'auto': PLUGINS | {Kind.RULE},  # rules only where plugins do not explain the failure
+    'all': PLUGINS | {Kind.RULE},
+    'plugins': PLUGINS,
+    'rules': frozenset({Kind.RULE}),
     'site-plugins': frozenset({Kind.PLUGIN}),
     'network-plugins': frozenset({Kind.NETWORK_PLUGIN}),
 }
@@ -102,7 +106,8 @@ Examples:
 @click.option('--run', default='', metavar='CMD', help='Judge by a command: 0 good, 1-124 bad, 125 neither.')
 @click.option('--mode', type=click.Choice(['auto', 'isolated', 'live']), default='auto', show_default=True,
               help="Switch for the probes' own requests only, or for everybody.")
-@click.option('--suspects', type=click.Choice(sorted(KINDS)), default='plugins', show_default=True)
+@click.option('--suspects', type=click.Choice(list(KINDS)), default='auto', show_default=True,
+              help='auto: plugins, then firewall rules too where plugins do not explain it; all: both at once.')
 @click.option('--keep', multiple=True, metavar='NAME', help='Never switch this one off; repeatable.')
 @click.option('--suspect', 'only', multiple=True, metavar='NAME', help='Switch only this one; repeatable.')
 @click.option('--log', 'logs', multiple=True, metavar='FILE', help='Log on the host to read; repeatable.')
@@ -151,7 +156,8 @@ def _asked(values: dict[str, Any]) -> app.Asked:
 def _options(values: dict[str, Any], talk: report.Talk) -> Options:
     return Options(
         mode=None if values['mode'] == 'auto' else Mode(values['mode']), keep=values['keep'], only=values['only'],
-        kinds=KINDS[values['suspects']], as_user=values['as_user'], parallel=values['parallel'],
+        kinds=KINDS[values['suspects']], rules_later=values['suspects'] == 'auto', as_user=values['as_user'],
+        parallel=values['parallel'],
         max_probes=values['max_probes'], max_time=values['max_time'], dry_run=values['dry_run'],
         recorder=values['recorder'], triage=values['triage'], confidence=values['confidence'],
         may_go_live=_consent(talk, yes=values['yes']),

@@ -83,6 +83,7 @@ class Suspect:
     layer: str = 'plugins'
     where: str = ''
     requires: tuple[str, ...] = ()  # ids of suspects that must be on when this one is
+    stuck: str = ''  # why it can only be listed, not switched
 
 
 @dataclass(frozen=True)

@@ -177,6 +177,9 @@ class Site(Protocol):
     def inventory(self) -> Inventory:
         """List everything. Changes nothing."""
 
+    def must_be_free(self) -> None:
+        """Raise SiteBusy or Unfinished when another run holds this site: it is not as its owner left it."""
+
     def suspects(self) -> tuple[Suspect, ...]:
         """List what this site can switch, in load order."""
 
@@ -254,8 +257,13 @@ class Inside(Protocol):
         What the site does is in the Look; raises SiteError when this host offers no such look: a gap, not an answer.
         """
 
-    def lines(self, since: float, markers: Sequence[str]) -> tuple[tuple[LogLine, ...], tuple[Gap, ...]]:
-        """Return the lines of the host's logs from ``since`` (our clock) on; those about ``markers`` are so marked."""
+    def lines(
+        self, since: float, markers: Sequence[str], *, kernel: bool = True,
+    ) -> tuple[tuple[LogLine, ...], tuple[Gap, ...]]:
+        """Return the lines of the host's logs from ``since`` (our clock) on; those about ``markers`` are so marked.
+
+        Without ``kernel`` its log is not asked for, which takes as long as all others.
+        """
 
 
 class Journal(Protocol):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import signal
+import subprocess
+import threading
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -30,6 +34,7 @@ from wpaudit.shells import open_shell
 from wpaudit.shells.target import parse_target
 from wpaudit.sites.launch import LaunchOptions
 from wpaudit.sites.launch import agent_source
+from wpaudit.sites.launch import php_text
 from wpaudit.sites.wpcli import WpCliSite
 
 Unchanged = Callable[[Lab], AbstractContextManager[None]]
@@ -284,6 +289,38 @@ def test_a_run_directory_is_removed_whatever_the_path_is_called(site: Lab) -> No
     assert made.returncode == 0
     assert inside(site, 'remove', str(place)) == '1'
     assert not place.exists()
+
+
+def test_requests_that_outlive_the_run_leave_nothing_behind(site: Lab, open_site: OpenSite) -> None:
+    """A watchdog that is just starting, or a slow probe, still writes while the directory is being removed."""
+    one = open_site()
+    ending = threading.Event()
+
+    def write(directory: Path) -> None:
+        for number in itertools.count():
+            with contextlib.suppress(OSError):
+                (directory / f'late-{number}').touch()
+            if ending.wait(0.0001):
+                return
+
+    with one.switching(Mode.ISOLATED) as switcher:
+        writers = [threading.Thread(target=write, args=(site.path / 'wp-content/.wpaudit',)) for _ in range(3)]
+        for writer in writers:
+            writer.start()
+        threading.Timer(1.0, ending.set).start()
+    for writer in writers:
+        writer.join()
+    one.close()
+    assert switcher.restoration().verified
+    assert eventually(lambda: left_behind(site) == [])
+
+
+def test_a_watchdog_that_comes_too_late_removes_itself(tmp_path: Path) -> None:
+    directory = tmp_path / 'run'
+    directory.mkdir()
+    words = [str(directory), str(os.getpid()), '30', str(tmp_path / 'plugin.php'), 'kept', 'isolated', 'false']
+    subprocess.run(['sh', '-c', php_text('watchdog.sh'), 'wpaudit', *words], check=True, timeout=60)
+    assert not directory.exists()
 
 
 def test_an_unfinished_journal_stops_the_next_run_and_restore_finishes_it(

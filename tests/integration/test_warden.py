@@ -10,6 +10,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,43 @@ def test_a_way_back_that_fails_is_told_and_kept(machine: Machine) -> None:
     (machine.run / 'undo').write_text(machine.keeping().undo)  # somebody made room
     warden.close()
     eventually(lambda: machine.untouched)
+
+
+def test_the_guard_of_an_earlier_run_does_not_put_back_a_later_one(machine: Machine) -> None:
+    for _ in range(3):  # one begins before the guard of the last has seen its end
+        warden = machine.warden()
+        with kept(warden, machine.keeping()):
+            guard = machine.pid('guarded')
+            warden.act('change', 'allow all;')
+        warden.close()
+    later = machine.warden()
+    with kept(later, machine.keeping()):
+        later.act('change', 'allow all;')
+        assert eventually(lambda: not Path(f'/proc/{guard}').exists())
+        assert machine.config.read_text() == 'allow all;'
+    assert machine.untouched
+
+
+def test_a_run_whose_directory_is_gone_is_told_so(machine: Machine) -> None:
+    warden = machine.warden()
+    warden.keep(machine.keeping())
+    machine.run.rename(machine.root / 'gone')
+    done = warden.act('change', 'allow all;')
+    assert (done.status, done.text) == (1, f'{machine.run} is gone\n')
+    assert machine.config.read_bytes() == BEFORE
+    (machine.root / 'gone').rename(machine.run)
+    warden.close()
+    assert eventually(lambda: machine.untouched)
+
+
+def test_a_late_answer_is_not_taken_for_that_of_the_way_back(machine: Machine) -> None:
+    warden = machine.warden()
+    slow = replace(machine.keeping(), scripts=(*machine.keeping().scripts, ('slow', 'sleep 3')))
+    with pytest.raises(NotRestored, match='nobody has seen it'), kept(warden, slow):  # noqa: PT012 - the change comes first
+        warden.act('change', 'allow all;')
+        warden.act('slow', seconds=0.2)
+    warden.close()
+    assert eventually(lambda: machine.untouched)
 
 
 def test_an_undo_left_halfway_is_taken_over(machine: Machine) -> None:

@@ -14,6 +14,7 @@ from wpaudit.commands.layered import Layered
 from wpaudit.commands.opinion import Looking
 from wpaudit.commands.opinion import Opinion
 from wpaudit.commands.options import Options
+from wpaudit.commands.options import named
 from wpaudit.commands.run import HEALTHY
 from wpaudit.commands.run import OPINION_SECONDS
 from wpaudit.commands.run import Run
@@ -21,13 +22,16 @@ from wpaudit.commands.trial import Budget
 from wpaudit.commands.trial import Trial
 from wpaudit.commands.trial import together
 from wpaudit.commands.verdict import Findings
+from wpaudit.domain import Gap
 from wpaudit.domain import Inventory
 from wpaudit.domain import Kind
 from wpaudit.domain import Stage
 from wpaudit.domain import Verdict
 from wpaudit.errors import CannotStart
 from wpaudit.errors import Inconclusive
+from wpaudit.errors import ModeUnavailable
 from wpaudit.errors import Unreached
+from wpaudit.errors import UsageError
 from wpaudit.ports import Layer
 from wpaudit.ports import Listener
 from wpaudit.ports import Observation
@@ -36,6 +40,8 @@ from wpaudit.ports import Site
 
 if TYPE_CHECKING:
     from wpaudit.commands.glance import Glance
+
+RULES = 'firewall rules'
 
 Layers = Callable[[Inventory], Sequence[Layer]]
 
@@ -56,6 +62,7 @@ def bisect(
         return Trial(prober_for(url), listener, budget)
 
     inventory, trial, seen, glance = _first_look(site, trial_for, options, listener, looking)
+    site.must_be_free()  # also when it works: a run that was interrupted may have left the culprit off
     findings = Findings(inventory=inventory, trial=trial, dry_run=options.dry_run)
     try:
         if seen and visits.healthy(seen):
@@ -83,9 +90,20 @@ def _searched(run: Run, layers: Callable[[], Sequence[Layer]]) -> Findings:
     """Search what was asked for."""
     if Kind.RULE not in run.options.kinds:
         return run.conduct()
-    if run.options.kinds == {Kind.RULE} or not run.options.rules_later:
-        return replace(run, site=Layered(run.site, layers())).conduct()
+    if run.options.kinds == {Kind.RULE} or not run.options.rules_later or _asks_for_rules(run):
+        return _layered(run, Layered(run.site, layers())).conduct()
     return _plugins_then_rules(run, layers)
+
+
+def _asks_for_rules(run: Run) -> bool:
+    """Tell whether --keep or --suspect name something that is no plugin."""
+    plugins = run.site.suspects() if run.options.keep or run.options.only else ()
+    try:
+        for name in (*run.options.keep, *run.options.only):
+            named(name, plugins, '')
+    except UsageError:
+        return True
+    return False
 
 
 def _plugins_then_rules(run: Run, layers: Callable[[], Sequence[Layer]]) -> Findings:
@@ -99,16 +117,25 @@ def _plugins_then_rules(run: Run, layers: Callable[[], Sequence[Layer]]) -> Find
         return _with_rules(run, layers(), error.message) or run.conduct()
     if findings.verdict is not Verdict.NOT_A_SUSPECT:
         return findings
-    return _with_rules(run, layers(), findings.message) or findings
+    try:
+        return _with_rules(run, layers(), findings.message) or findings
+    except ModeUnavailable as error:  # what is known of the plugins is worth telling all the same
+        return replace(findings, gaps=(*findings.gaps, Gap(RULES, f'none of them was switched: {error.message}')))
 
 
 def _with_rules(run: Run, layers: Sequence[Layer], reason: str) -> Findings | None:
     """Search plugins and rules together; None when there are no rules."""
     layered = Layered(run.site, layers)
     if not any(one.kind is Kind.RULE for one in layered.suspects()):
+        for gap in layered.gaps():
+            run.listener.note(f'{gap.what}: {gap.why}')
         return None
     run.listener.note(f'{reason}; looking at the rules of the firewalls too')
-    return replace(run, site=layered).conduct()
+    return _layered(run, layered).conduct()
+
+
+def _layered(run: Run, site: Layered) -> Run:
+    return replace(run, site=site, findings=replace(run.findings, gaps=(*run.findings.gaps, *site.gaps())))
 
 
 def _first_look(

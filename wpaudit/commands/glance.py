@@ -23,14 +23,14 @@ from wpaudit.ports import Observation
 from wpaudit.ports import Outside
 from wpaudit.triage.faults import fails
 
-MOST_REQUESTS = 4
+MOST_REQUESTS = 3
 LOOK_SECONDS = 10.0
 PATIENCE = 0.3
 SOONER = 1.0  # seconds before our first look from which lines of logs are read
 
 
 class Glance:
-    """At most four requests in the background, one after the other, and the addresses of the name.
+    """At most three requests in the background, one after the other, and the addresses of the name.
 
     Nobody waits for them: what has not come by the time it is asked for is left out.
     """
@@ -41,7 +41,7 @@ class Glance:
         self.resolution: Resolution | None = None
         self.looks: list[Look] = []
         self._outside = outside
-        self._asks = [looks.fresh(request), looks.statics(site, request)[0], looks.devices(request)[0]]
+        self._asks = [looks.fresh(request), looks.statics(site, request)[0]]
         self._request = request
         self._done = threading.Event()
         self._left = False
@@ -97,7 +97,8 @@ def shortened(
 def _with_host(seen: Seen, inside: Inside, began: float, *, thorough: bool) -> Seen:
     try:
         state, unread = inside.state() if thorough else (None, ())
-        lines, unseen = inside.lines(began - SOONER, [look.marker for look in seen.looks if look.marker])
+        markers = [look.marker for look in seen.looks if look.marker]
+        lines, unseen = inside.lines(began - SOONER, markers, kernel=thorough)
     except WpauditError:  # the bisection goes on without
         return seen
     return replace(seen, host=state, lines=lines, gaps=(*unread, *unseen))

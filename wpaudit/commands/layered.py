@@ -29,6 +29,8 @@ from wpaudit.ports import Site
 from wpaudit.ports import Step
 from wpaudit.ports import Switcher
 
+_SHOWN = 4  # ids listed before "and N more"
+
 
 class Layered:
     """A ``Site`` whose suspects are its plugins and the rules of ``layers``."""
@@ -38,6 +40,7 @@ class Layered:
         self._layers = layers
         self._listed: list[tuple[Layer, tuple[Suspect, ...]]] | None = None
         self._gaps: list[Gap] = []
+        self._others = False  # whether there are rules that cannot be switched
 
     def connect(self) -> None:
         """Open the connection."""
@@ -47,15 +50,23 @@ class Layered:
         """List what is on the site; its firewalls are in ``suspects``."""
         return self._site.inventory()
 
+    def must_be_free(self) -> None:
+        """Raise when another run holds the site."""
+        self._site.must_be_free()
+
     def suspects(self) -> tuple[Suspect, ...]:
         """List the plugins, then the rules, layer by layer and file by file: those next to each other go together."""
         rules = [rule for _, found in self._rules() for rule in found]
         return (*self._site.suspects(), *rules)
 
     def evidence(self) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
-        """Return what speaks against some suspects, and what could not be read of the firewalls too."""
-        evidence, gaps = self._site.evidence()
-        return evidence, (*gaps, *self._gaps)
+        """Return what speaks against some suspects."""
+        return self._site.evidence()
+
+    def gaps(self) -> tuple[Gap, ...]:
+        """Return what could not be read of the firewalls, and which of their rules cannot be switched."""
+        self._rules()
+        return tuple(self._gaps)
 
     def log_in(self, login: str) -> None:
         """Let every later prepared request be that user's."""
@@ -69,7 +80,7 @@ class Layered:
             for layer, rules in self._rules():
                 if rules:
                     parts.append((stack.enter_context(layer.switching(mode)), frozenset(_ids(rules))))
-            yield Together(parts)
+            yield Together(parts, others_on=self._others)
 
     def recover(self) -> Restoration | None:
         """Put back what an interrupted run left on the site."""
@@ -80,9 +91,21 @@ class Layered:
             self._listed = []
             for layer in self._layers:
                 found, gaps = layer.listing()
-                self._listed.append((layer, found))
-                self._gaps += gaps
+                able = tuple(one for one in found if not one.stuck)
+                known = frozenset(_ids(able))
+                self._listed.append((layer, tuple(
+                    replace(one, requires=tuple(each for each in one.requires if each in known)) for one in able)))
+                self._gaps += [*gaps, *_stuck(found)]
+                self._others = self._others or len(able) < len(found)
         return self._listed
+
+
+def _stuck(found: Sequence[Suspect]) -> Iterator[Gap]:
+    """Say which rules are not among the suspects, by reason."""
+    for why in dict.fromkeys(one.stuck for one in found if one.stuck):
+        ids = [one.id for one in found if one.stuck == why]
+        more = f' and {len(ids) - _SHOWN} more' if len(ids) > _SHOWN else ''
+        yield Gap(', '.join(ids[:_SHOWN]) + more, f'not switched: {why}')
 
 
 def _ids(suspects: Sequence[Suspect]) -> list[str]:
@@ -92,8 +115,10 @@ def _ids(suspects: Sequence[Suspect]) -> list[str]:
 class Together:
     """Several switchers as one. The first is the site's: it leaves the marks and has the recorder."""
 
-    def __init__(self, parts: Sequence[tuple[Switcher, frozenset[str]]]) -> None:
+    def __init__(self, parts: Sequence[tuple[Switcher, frozenset[str]]], *, others_on: bool = False) -> None:
+        """``others_on``: there are rules besides, which stay on."""
         self._parts = parts
+        self._others_on = others_on
         self._site = parts[0][0]
         self.mode = self._site.mode
         self.parallel = all(switcher.parallel for switcher, _ in parts)
@@ -113,7 +138,7 @@ class Together:
         """Hold exactly ``off`` off, each layer its own."""
         with ExitStack() as stack:
             steps: list[Step] = []
-            rules_on = False
+            rules_on = self._others_on
             for number, (switcher, known) in enumerate(self._parts):
                 mine = off & known
                 rules_on = rules_on or (number > 0 and mine != known)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from wpaudit.domain import Restoration
@@ -20,20 +22,28 @@ class Recoverable(Protocol):
         """Return the digest of the state that a run snapshots."""
 
 
-def restore(site: Recoverable, journal: Journal, entry: Mapping[str, object] | None) -> Restoration | None:
-    """Put the site back and verify it. None: neither the host nor this machine has anything open.
+def restore(
+    site: Recoverable, journal: Journal, entry: Mapping[str, object] | None,
+    layers: Mapping[str, Callable[[], Restoration | None]] | None = None,
+) -> Restoration | None:
+    """Put the firewalls and the site back and verify it. None: neither the host nor this machine has anything open.
 
-    Raises NotRestored when the state could not be verified.
+    ``layers`` are the firewalls, each with what puts it back. All are tried, whatever becomes of one. Raises
+    NotRestored when the state could not be verified.
     """
+    found = [one for one in (recover() for recover in (layers or {}).values()) if one is not None]
     done = site.recover()
     if done is None and entry is not None:
         done = _from_here(site, entry)
-    if done is None:
+    if done is not None and done.verified:
+        journal.closed()
+    parts = [one for one in (done, *found) if one is not None]
+    if not parts:
         return None
-    if not done.verified:
-        raise NotRestored(f'the original state is NOT verified as restored: {done.message}', hint=done.advice)
-    journal.closed()
-    return done
+    for one in parts:
+        if not one.verified:
+            raise NotRestored(f'the original state is NOT verified as restored: {one.message}', hint=one.advice)
+    return replace(parts[0], message='; '.join(one.message for one in parts if one.message))
 
 
 def _from_here(site: Recoverable, entry: Mapping[str, object]) -> Restoration:

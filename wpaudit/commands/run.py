@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from wpaudit.commands import baseline
@@ -20,11 +19,12 @@ from wpaudit.commands.options import closure
 from wpaudit.commands.options import pins
 from wpaudit.commands.steadiness import Steadiness
 from wpaudit.commands.trial import BACKING
+from wpaudit.commands.trial import Asked
 from wpaudit.commands.trial import Trial
-from wpaudit.commands.trial import together
 from wpaudit.commands.verdict import Findings
 from wpaudit.domain import Evidence
 from wpaudit.domain import Gap
+from wpaudit.domain import Kind
 from wpaudit.domain import Mode
 from wpaudit.domain import Outcome
 from wpaudit.domain import Restoration
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from wpaudit.facts import Diagnosis
 
 RECORDER = 'flight recorder'
+_NO_RULE = 'the site fails, but there is no firewall rule that could be switched'
 HEALTHY = 'the site does not fail; there is nothing to explain'
 OPINION_SECONDS = 2.0  # for which triage is waited for, at the most
 
@@ -75,6 +76,8 @@ class Run:
     def conduct(self) -> Findings:
         self.listener.stage(Stage.INSPECT)
         suspects = self.site.suspects()
+        if self.options.kinds == {Kind.RULE} and not any(one.kind is Kind.RULE for one in suspects):
+            return replace(self.findings, verdict=Verdict.NOT_A_SUSPECT, message=_NO_RULE)
         pinned = pins(suspects, self.options)
         if suspects and closure(suspects, pinned) >= {one.id for one in suspects}:
             raise UsageError('everything is pinned: there is nothing to switch', hint='give fewer --keep')
@@ -229,17 +232,16 @@ class Run:
         parallel = self._at_once(switcher)
         stage = {Role.SEARCH: Stage.SEARCH, Role.CERTIFICATE: Stage.CERTIFY}
 
-        def one(query: Query, left: int) -> Outcome:
+        def asked(query: Query) -> Asked:
             off = everything - query.on
-            return self.trial.settled(
-                switcher, off, query.role, confirm=query.confirm, left=left, theme=theme, parallel=parallel,
-                at_once=len(off) < len(query.on),  # the site without a few suspects: that is how a fix looks
-            )
+            # The site without a few suspects: that is how a fix looks.
+            return Asked(off, query.role, query.confirm, likely=len(off) < len(query.on))
 
         def answer(queries: Sequence[Query]) -> list[Outcome]:
             self.listener.stage(stage[queries[0].role])
             left = _left(problem, len(self.trial.records))
-            return together([partial(one, query, left) for query in queries], parallel=parallel)
+            return self.trial.settled(
+                switcher, [asked(query) for query in queries], parallel=parallel, left=left, theme=theme)
 
         return answer
 
@@ -251,11 +253,7 @@ class Run:
                 switcher, frozenset(), Role.CERTIFICATE, times=2, parallel=self.options.parallel, theme=True,
             )
             return self.findings.with_theme(everything, with_plugins.outcome)
-        return replace(
-            self.findings, verdict=Verdict.NOT_A_SUSPECT,
-            message='the site fails even with every switchable plugin off and a default theme: '
-                    'the cause is none of the plugins, nor the theme',
-        )
+        return replace(self.findings, verdict=Verdict.NOT_A_SUSPECT, message=_innocent(self.findings.suspects))
 
 
 def restored(context: AbstractContextManager[Switcher], listener: Listener) -> AbstractContextManager[Switcher]:
@@ -292,9 +290,21 @@ def _left(problem: Problem, made: int) -> int:
     return max(1, expected - made)
 
 
+def _innocent(suspects: Sequence[Suspect]) -> str:
+    rules = any(one.kind is Kind.RULE for one in suspects)
+    if not any(one.kind is not Kind.RULE for one in suspects):
+        return 'the site fails even with every switchable firewall rule off: the cause is none of them'
+    return (
+        f'the site fails even with every switchable plugin {"and firewall rule " if rules else ""}off and a default '
+        f'theme: the cause is none of the plugins, nor the theme{", nor one of these rules" if rules else ""}'
+    )
+
+
 def _plan(suspects: Sequence[Suspect]) -> str:
     probes = len(suspects).bit_length() + 2 + baseline.STEADY_ON + baseline.STEADY_OFF
-    return f'a run would switch {len(suspects)} plugins and make about {probes} probes for a single culprit'
+    rules = sum(one.kind is Kind.RULE for one in suspects)
+    parts = [f'{count} {what}' for count, what in ((len(suspects) - rules, 'plugins'), (rules, 'rules')) if count]
+    return f'a run would switch {" and ".join(parts) or "nothing"} and make about {probes} probes for a single culprit'
 
 
 def _mode_hint(mode: Mode | None) -> str:

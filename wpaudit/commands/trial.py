@@ -62,6 +62,16 @@ class Recorded:
     recording: Recording | None
 
 
+@dataclass(frozen=True)
+class Asked:
+    """One query of the search. ``confirm``: a name may rest on it; ``likely``: it will probably pass."""
+
+    off: frozenset[str]
+    role: Role
+    confirm: bool = False
+    likely: bool = False
+
+
 @dataclass
 class Trial:
     """The probes of one run, against one switcher."""
@@ -137,23 +147,45 @@ class Trial:
         return seen[0]
 
     def settled(
-        self, switcher: Switcher, off: frozenset[str], role: Role, *, confirm: bool, parallel: int,
-        at_once: bool = False, left: int = 0, theme: bool = False,
-    ) -> Outcome:
-        """Answer one query of the search; one on which a name rests only when repeated probes agree.
+        self, switcher: Switcher, asked: Sequence[Asked], *, parallel: int, left: int = 0, theme: bool = False,
+    ) -> list[Outcome]:
+        """Answer queries of the search; one on which a name rests only when repeated probes agree.
 
         A failure that the host's mark backs needs no repetition: only the fault makes one, while a pass may be the
-        luck of an unsteady fault. ``at_once`` repeats without waiting for the first answer, where a pass is likely.
+        luck of an unsteady fault.
         """
-        look = partial(self.steady, switcher, off, role, parallel=parallel, left=left, theme=theme)
-        times = CONFIRMATIONS if confirm and at_once and switcher.parallel and parallel > 1 else 1
-        seen = look(times=times)
-        if seen.outcome is Outcome.UNREACHED:
-            raise Inconclusive(f'a probe never reached WordPress, twice: {seen.evidence}')
-        loaded_anyway(seen, off)
-        if self.patience == 1 and confirm and times < CONFIRMATIONS and not backed_failure(seen):
-            agreed([seen, look(times=CONFIRMATIONS - 1)])
-        return seen.outcome
+        if self.patience > 1:
+            return [self._answer(one, [self.steady(
+                switcher, one.off, one.role, times=1, parallel=parallel, left=left, theme=theme)]) for one in asked]
+        parallel = parallel if switcher.parallel else 1
+        looks = [partial(self.probe, switcher, one.off, one.role, left=left, theme=theme) for one in asked]
+        # Where a pass is likely its repetition does not wait for it.
+        times = [CONFIRMATIONS if one.confirm and one.likely and parallel > 1 else 1 for one in asked]
+        seen = _each(looks, times, parallel)
+        lacking = [
+            CONFIRMATIONS - count if one.confirm and not backed_failure(found[0]) else 0
+            for one, found, count in zip(asked, seen, times, strict=True)
+        ]
+        more = _each(looks, lacking, parallel)
+        return [self._answer(one, first + then) for one, first, then in zip(asked, seen, more, strict=True)]
+
+    @staticmethod
+    def _answer(asked: Asked, seen: Sequence[Observation]) -> Outcome:
+        for one in seen:
+            if one.outcome is Outcome.UNREACHED:
+                raise Inconclusive(f'a probe never reached WordPress, twice: {one.evidence}')
+            loaded_anyway(one, asked.off)
+        agreed(seen)
+        return seen[0].outcome
+
+
+def _each(
+    looks: Sequence[Callable[[], Observation]], times: Sequence[int], parallel: int,
+) -> list[list[Observation]]:
+    """Take each look so many times, ``parallel`` at a time in all, and return what was seen look by look."""
+    jobs = [look for look, count in zip(looks, times, strict=True) for _ in range(count)]
+    seen = iter(together(jobs, parallel=parallel))
+    return [[next(seen) for _ in range(count)] for count in times]
 
 
 def _first_not_passed(look: Callable[[], Observation], *, patience: int, parallel: int) -> Observation:
@@ -207,7 +239,7 @@ def together(jobs: Sequence[Callable[[], Result]], *, parallel: int) -> list[Res
 
     The threads are daemons and are not waited for after an error: Ctrl-C must not wait for a slow probe.
     """
-    if parallel <= 1 or len(jobs) == 1:
+    if parallel <= 1 or len(jobs) <= 1:
         return [job() for job in jobs]
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
     finished: queue.SimpleQueue[tuple[int, list[Result], BaseException | None]] = queue.SimpleQueue()

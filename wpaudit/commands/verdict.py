@@ -145,7 +145,9 @@ def _sentence(conflicts: Sequence[Sequence[Suspect]]) -> str:
 def _conflict(conflict: Sequence[Suspect]) -> str:
     if len(conflict) == 1:
         return f'the {_kind(conflict[0])} {_label(conflict[0])}'
-    return f'the plugins {" and ".join(_label(one) for one in conflict)}'
+    if all(_kind(one) == 'plugin' for one in conflict):
+        return f'the plugins {" and ".join(_label(one) for one in conflict)}'
+    return ' and '.join(f'the {_kind(one)} {_label(one)}' for one in conflict)
 
 
 def _kind(suspect: Suspect) -> str:

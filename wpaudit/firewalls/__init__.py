@@ -6,9 +6,12 @@ A layer is loaded when it is asked for: most runs never need one.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from wpaudit.domain import Suspect
+    from wpaudit.firewalls.warden import Done
     from wpaudit.ports import Ground
     from wpaudit.ports import Layer
 
@@ -31,9 +34,38 @@ def _netfilter(ground: Ground) -> Layer:
     return NetfilterLayer(ground)
 
 
+def _htaccess_recovered(ground: Ground) -> Done | None:
+    from wpaudit.firewalls.htaccess import restored
+
+    return restored(ground)
+
+
+def _htaccess_advice(ground: Ground, rule: Suspect, path: str) -> tuple[str, ...]:
+    from wpaudit.firewalls.htaccess import advice
+
+    return advice(ground, rule, path)
+
+
+@dataclass(frozen=True)
+class Switchable:
+    """What there is besides the layer itself for one whose rules can be switched.
+
+    ``recover`` puts back what an interrupted run left (None: nothing), ``advice`` says what to change so that a path of
+    the site passes a rule, the narrowest change first.
+    """
+
+    recover: Callable[[Ground], Done | None]
+    advice: Callable[[Ground, Suspect, str], tuple[str, ...]]
+
+
 # name -> factory; bisect and list walk this dictionary, so a layer needs no change anywhere else
 FIREWALLS: dict[str, Callable[[Ground], Layer]] = {
     'htaccess': _htaccess,
     'modsecurity': _modsecurity,
     'netfilter': _netfilter,
+}
+
+# the layers among them that bisect may switch
+SWITCHABLE: dict[str, Switchable] = {
+    'htaccess': Switchable(_htaccess_recovered, _htaccess_advice),
 }

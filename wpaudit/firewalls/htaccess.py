@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import posixpath
+import secrets
 import shlex
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from datetime import timedelta
 
 from wpaudit.domain import Gap
 from wpaudit.domain import Kind
@@ -17,18 +22,23 @@ from wpaudit.domain import Mode
 from wpaudit.domain import Suspect
 from wpaudit.errors import CommandTimeout
 from wpaudit.errors import ModeUnavailable
-from wpaudit.firewalls.apache import redirects
+from wpaudit.firewalls.acting import Acting
+from wpaudit.firewalls.apache.planning import ANY_KEY
+from wpaudit.firewalls.apache.planning import RuleFile
+from wpaudit.firewalls.apache.planning import planned
+from wpaudit.firewalls.apache.planning import unswitchable
 from wpaudit.firewalls.apache.reader import read
+from wpaudit.firewalls.apache.remedies import Remedy
+from wpaudit.firewalls.apache.remedies import remedies
 from wpaudit.firewalls.apache.serving import USUAL_NAME
 from wpaudit.firewalls.apache.serving import Serving
 from wpaudit.firewalls.apache.serving import serving
+from wpaudit.firewalls.apache.swap import keeping
+from wpaudit.firewalls.apache.swap import prospect
+from wpaudit.firewalls.apache.swap import swap
 from wpaudit.firewalls.apache.units import Key
-from wpaudit.firewalls.apache.units import Sort
 from wpaudit.firewalls.apache.units import Unit
-from wpaudit.firewalls.apache.wrapper import Around
-from wpaudit.firewalls.apache.wrapper import numbered
 from wpaudit.firewalls.apache.wrapper import units
-from wpaudit.firewalls.apache.wrapper import wrapped
 from wpaudit.firewalls.modsecurity.running import web_servers
 from wpaudit.firewalls.modsecurity.seclang import Engine
 from wpaudit.firewalls.reading import Garbled
@@ -36,9 +46,14 @@ from wpaudit.firewalls.reading import HostFile
 from wpaudit.firewalls.reading import State
 from wpaudit.firewalls.reading import read_files
 from wpaudit.firewalls.reading import read_matching
+from wpaudit.firewalls.switching import kept_in
+from wpaudit.firewalls.switching import warded
+from wpaudit.firewalls.warden import Done
+from wpaudit.firewalls.warden import recover
 from wpaudit.ports import Ground
 from wpaudit.ports import Shell
 from wpaudit.ports import Switcher
+from wpaudit.signals import shielded
 
 LAYER = 'htaccess'
 MOST_SUSPECTS = 5_000
@@ -49,42 +64,116 @@ BELOW = (
 )
 _SOURCES = 'rules in .htaccess'
 _OTHER = 'no Apache is seen to serve this site; they are listed as Apache would read them (LiteSpeed may differ)'
+_UNSEEN = 'no Apache is seen to serve this site, and other servers may read what is put in otherwise'
 _NGINX = 'nginx serves this site and does not read them: what they say changes nothing, and none of it is listed'
-_KEY = Key('0' * 16, '0' * 14)  # for asking what could be switched
-
-
-@dataclass(frozen=True)
-class RuleFile:
-    """One file with rules. ``server``: a vhost file, whose changes count only after a graceful reload."""
-
-    path: str
-    text: str
-    server: bool = False
-    units: tuple[Unit, ...] = ()
+_RELOAD = 'it stands in the configuration of the server, whose changes count after a reload only'
+# Header names of this layer alone: other layers use others in the same request.
+HEADER, OFF = 'X-Wpaudit-Htaccess', 'X-Wpaudit-Htaccess-Off'
+TIME = '%Y%m%d%H%M%S'
+ZONES = 26 * 3600  # seconds between the westernmost and the easternmost time zone
 
 
 class Htaccess:
-    """``ports.Layer`` for the Apache rules of one site."""
+    """``ports.Layer`` for the Apache rules of one site. Files are read once; a swap is of what was listed."""
 
     name = LAYER
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
+        self._read: tuple[tuple[RuleFile, ...], tuple[Gap, ...]] | None = None
+        self._time = ''  # of the host, when the files were read
 
     def listing(self) -> tuple[tuple[Suspect, ...], tuple[Gap, ...]]:
         """List what blocks requests to this site, and what could not be read."""
         try:
-            files, gaps = rule_files(self._ground.shell, self._ground.path, self._ground.url)
+            files, gaps = self._files()
         except (CommandTimeout, Garbled) as error:
             return (), (Gap(_SOURCES, error.message),)
-        found = [suspect for file in files for suspect in suspects(file)]
+        refused = planned(files, ANY_KEY).refused
+        found = [
+            replace(one, stuck=file.stuck or refused.get(one.id, '')) for file in files for one in suspects(file)
+        ]
         if len(found) > MOST_SUSPECTS:
             gaps = (*gaps, Gap(_SOURCES, f'there are {len(found):,} of them; {MOST_SUSPECTS:,} are listed'))
-        return tuple(found[:MOST_SUSPECTS]), tuple(dict.fromkeys((*gaps, *_unswitchable(files))))
+        return tuple(found[:MOST_SUSPECTS]), tuple(dict.fromkeys((*gaps, *unswitchable(files))))
 
-    def switching(self, mode: Mode) -> AbstractContextManager[Switcher]:
-        """Refuse: how a file is wrapped is known (``apache.wrapper``), but nobody puts it on a host and back."""
-        raise ModeUnavailable(f'rules of .htaccess files cannot be switched {mode}: wpaudit only lists them')
+    @contextmanager
+    def switching(self, mode: Mode) -> Iterator[Switcher]:
+        """Wrap all ``.htaccess`` files of the site, so that each request says what is off for it, until the exit.
+
+        Raises ModeUnavailable, with every file as it was, when that cannot be done or the web server does not like it.
+        """
+        if mode is not Mode.ISOLATED:
+            raise ModeUnavailable('rules of .htaccess files are switched for single requests only (--mode isolated)')
+        files, _ = self._files()
+        if not self._time:
+            raise ModeUnavailable('there is no .htaccess file that could be replaced')
+        key = Key(secrets.token_hex(16), _expiry(self._time, self._ground.seconds), HEADER, OFF)
+        plan = planned(files, key)
+        ground = acting(self._ground)
+        with warded(ground, _directory(ground), lambda _directory: keeping(plan.changes)) as (warden, make):
+            with shielded():
+                swap(warden, plan.changes, root=ground.path, url=ground.url)
+            yield make(mode, lambda off: key.headers(plan.numbers[one] for one in off), parallel=True)
+
+    def _files(self) -> tuple[tuple[RuleFile, ...], tuple[Gap, ...]]:
+        if self._read is None:
+            files, gaps = rule_files(self._ground.shell, self._ground.path, self._ground.url)
+            paths = [file.path for file in files if not (file.server or file.stuck)]
+            reasons: Mapping[str, str] = {}
+            if paths:
+                found = prospect(acting(self._ground).shell, paths)
+                self._time, reasons = found.time, found.reasons
+            files = tuple(
+                replace(file, stuck=_RELOAD if file.server else file.stuck or reasons[file.path]) for file in files
+            )
+            self._read = files, gaps
+        return self._read
+
+
+def restored(ground: Ground) -> Done | None:
+    """Put back what an interrupted run left of this site's files; None when it left nothing. Raises SiteBusy."""
+    ground = acting(ground)
+    return recover(ground.shell, directory=kept_in(ground, _directory(ground)))
+
+
+def advice(ground: Ground, rule: Suspect, path: str) -> tuple[str, ...]:
+    """Return what to change in a file so that ``path`` of the site passes one rule, the narrowest change first."""
+    name, _, line = rule.id.rpartition(':')
+    text = read_files(ground.shell, [name])[name].text
+    unit = next((one for one in units(read(text)) if str(one.line) == line), None)
+    if unit is None:
+        return ()
+    return tuple(f'in {name}: {_change(one, text)}; then {one.effect}' for one in remedies(text, unit, path=path))
+
+
+def _change(one: Remedy, text: str) -> str:
+    lines = f'line {one.first}' if one.first == one.last else f'lines {one.first}-{one.last}'
+    if not one.lines:
+        return f'take out {lines}'
+    added = one.text.count('\n') - text.count('\n') >= len(one.lines)
+    written = ' / '.join(one.lines)
+    return f'put before {lines}: {written}' if added else f'put in place of {lines}: {written}'
+
+
+def acting(ground: Ground) -> Ground:
+    """Return the ground as the site's owner has it."""
+    return replace(ground, shell=Acting(ground.shell, ground.become))
+
+
+def _directory(ground: Ground) -> str:
+    """Return the last words of the warden's directory: one for each site, since the files are its own."""
+    digest = hashlib.sha256(posixpath.normpath(ground.path).encode('utf-8', 'surrogateescape')).hexdigest()[:12]
+    return f'{LAYER}-{digest}'
+
+
+def _expiry(now: str, seconds: float) -> str:
+    """Return when the wrapped files become what they were, in the web server's time.
+
+    Nobody can see its time zone, which may be another than the host's: hence a margin as wide as all of them.
+    """
+    then = datetime.strptime(now, TIME) + timedelta(seconds=seconds + ZONES)
+    return then.strftime(TIME)
 
 
 def rule_files(shell: Shell, path: str, url: str) -> tuple[tuple[RuleFile, ...], tuple[Gap, ...]]:
@@ -113,7 +202,7 @@ def rule_files(shell: Shell, path: str, url: str) -> tuple[tuple[RuleFile, ...],
             continue
         document = read(file.text)
         gaps += [Gap(file.path, f'not read: {problem}') for problem in document.problems]
-        files.append(RuleFile(file.path, file.text, units=units(document)))
+        files.append(RuleFile(file.path, file.text, units=units(document), stuck='' if apaches else _UNSEEN))
     if inert:
         gaps.append(Gap(_SOURCES, f'AllowOverride is None, so Apache does not read {", ".join(inert)}'))
     if not apaches and any(not file.server for file in files):
@@ -150,29 +239,6 @@ def suspects(file: RuleFile) -> Iterator[Suspect]:
         )))
         requires = (f'{file.path}:{unit.part_of}',) if unit.part_of else ()
         yield Suspect(f'{file.path}:{unit.line}', Kind.RULE, unit.name, layer=LAYER, where=where, requires=requires)
-
-
-def around(files: Sequence[RuleFile], file: RuleFile) -> Around:
-    """Say what wrapping one of these files has to know of the others.
-
-    A run that wraps one file has to wrap them all, those without units too: ``Allow`` and ``Deny`` of a directory are
-    those of its own file, and would not be any more where a file above says them again for the tester.
-    """
-    others = [one for one in files if one.path != file.path]
-    return Around(
-        server=file.server,
-        denies=any(unit.sort is Sort.DENY for one in others for unit in one.units),
-        redirects=any(redirects.in_directories(read(one.text), server=one.server) for one in others),
-    )
-
-
-def _unswitchable(files: Sequence[RuleFile]) -> Iterator[Gap]:
-    """Say which units could not be off for a single request, by reason."""
-    for file in files:
-        refusals = wrapped(file.text, numbered(file.units), _KEY, around(files, file)).refusals
-        for why in dict.fromkeys(one.why for one in refusals):
-            lines = ', '.join(str(one.line) for one in refusals if one.why == why)
-            yield Gap(f'{file.path}:{lines}', f'cannot be off for one request alone: {why}')
 
 
 def _access_files(shell: Shell, path: str, names: Sequence[str]) -> list[HostFile]:

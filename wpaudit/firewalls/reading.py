@@ -124,7 +124,7 @@ def _answers(shell: Shell, asked: Sequence[Asked], limits: Limits) -> Mapping[As
     if not possible:
         return answers
     word = secrets.token_hex(16)
-    lines = [word, *(kind + _escaped(path) for kind, path in possible)]
+    lines = [word, *(kind + escaped(path) for kind, path in possible)]
     result = shell.run(argv_for(limits), timeout=READ_SECONDS, stdin='\n'.join([*lines, '']).encode('ascii'))
     if result.status != 0:
         raise Garbled(f'{shell.label} cannot read files: sh ended with status {result.status}.')
@@ -134,7 +134,7 @@ def _answers(shell: Shell, asked: Sequence[Asked], limits: Limits) -> Mapping[As
     return answers | {one: tuple(found.get(number, ())) for number, one in enumerate(possible)}
 
 
-def _escaped(path: str) -> str:
+def escaped(path: str) -> str:
     """Write ``path`` for ``printf %b`` on one line of ASCII."""
     data = path.encode('utf-8', 'surrogateescape')
     return ''.join(chr(byte) if byte in _PLAIN else f'\\0{byte:03o}' for byte in data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import closing
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,6 +68,11 @@ class RuleSwitcher:
         self._restoration = restoration
 
 
+def kept_in(ground: Ground, name: str) -> str:
+    """Return the warden's directory of one layer."""
+    return f'{ground.keep}-{name}'
+
+
 @contextmanager
 def warded(ground: Ground, name: str, keeping: Callable[[str], Keeping]) -> Iterator[tuple[Warden, RuleSwitcherMaker]]:
     """Hold a warden that keeps what ``keeping`` (of its directory) says; put all back at exit, and say so.
@@ -80,20 +86,36 @@ def warded(ground: Ground, name: str, keeping: Callable[[str], Keeping]) -> Iter
         made.append(RuleSwitcher(mode, hold, parallel=parallel))
         return made[-1]
 
-    directory = f'{ground.keep}-{name}'
+    directory = kept_in(ground, name)
     with closing(Warden(ground.shell, by=ground.by, directory=directory)) as warden:
         way_back = keeping(directory)
         digest = hashlib.sha256(way_back.undo.encode('utf-8', 'surrogateescape')).hexdigest()[:16]
+        back = Restoration(verified=True, before=digest, after=digest)
+        passing: BaseException | None = None
         try:
             with kept(warden, way_back):
-                yield warden, make
+                try:
+                    yield warden, make
+                except BaseException as error:
+                    passing = error
+                    raise
         except NotRestored as error:
-            for switcher in made:
-                switcher.settle(Restoration(
+            # One of the body's own, another layer's or the site's, says nothing about this layer.
+            if error is not passing:
+                _settle(made, Restoration(
                     verified=False, before=digest, left_behind=(directory,), message=error.message, advice=error.hint))
+            else:
+                _settle(made, back)
             raise
-        for switcher in made:
-            switcher.settle(Restoration(verified=True, before=digest, after=digest))
+        except BaseException:  # passed on: all is back all the same
+            _settle(made, back)
+            raise
+        _settle(made, back)
+
+
+def _settle(made: Sequence[RuleSwitcher], restoration: Restoration) -> None:
+    for switcher in made:
+        switcher.settle(restoration)
 
 
 RuleSwitcherMaker = Callable[..., RuleSwitcher]

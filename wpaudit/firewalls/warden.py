@@ -74,6 +74,7 @@ class Warden:
         self._word = secrets.token_hex(8)
         self._lock = threading.Lock()
         self._quiet = threading.Event()
+        self._late = False  # an answer is still to come, and would be taken for that of the next order
         self.round_trips = 0
         who = base64.b64encode(by.encode('utf-8', 'surrogateescape')).decode()
         self._process = shell.start(_argv(directory, self._word, who, 'open'))
@@ -119,9 +120,13 @@ class Warden:
     def _order(self, order: str, data: bytes | None = None, *, seconds: float = ORDER_SECONDS) -> Done:
         lines = [order] if data is None else [order, base64.b64encode(data).decode()]
         with self._lock:
+            if self._late:
+                raise ConnectionLost('the warden on the host did not answer in time')
             self.round_trips += 1
+            self._late = True
             self._process.send(''.join(f'{line}\n' for line in lines).encode())
             state, output = self._answer(seconds)
+            self._late = False
         if not state.isdecimal():
             raise ShellError(f'the warden on the host said {state!r}')
         return Done(int(state), output)

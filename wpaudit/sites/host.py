@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
+from dataclasses import replace
 
 from wpaudit.domain import Gap
 from wpaudit.domain import Request
@@ -164,11 +165,16 @@ class HostView:
 
     # -- lines ----------------------------------------------------------------------------------
 
-    def lines(self, since: float, markers: Sequence[str]) -> tuple[tuple[LogLine, ...], tuple[Gap, ...]]:
+    def lines(
+        self, since: float, markers: Sequence[str], *, kernel: bool = True,
+    ) -> tuple[tuple[LogLine, ...], tuple[Gap, ...]]:
         """Return the lines about us; one round trip for the logs, one for the kernel's."""
         setup = self._known()
         lead = self._clock()
-        texts, clock, gaps = self._logs.fresh(since=since + lead, early=since < self._noted, markers=markers)
+        early = since < self._noted
+        texts, clock, gaps = self._logs.fresh(since=since + lead, early=early, markers=markers, kernel=kernel)
+        if not kernel:
+            clock = replace(clock, now=time.time() + lead)
         asked = loglines.Asked(
             since + lead, clock.now, tuple(markers), clock, tuple(self._own),
             frozenset(one.name for one in setup.serving))

@@ -72,24 +72,27 @@ class Logs:
         self._places = {one.path: Place(one.path, one.size, one.inode, one.size, one.print) for one in sizes}
 
     def fresh(
-        self, *, since: float, early: bool, markers: Sequence[str],
+        self, *, since: float, early: bool, markers: Sequence[str], kernel: bool,
     ) -> tuple[list[LogText], Clock, list[Gap]]:
-        """Read what is new, and the kernel's log from ``since`` (the host's clock) on.
+        """Read what is new, and the kernel's log from ``since`` (the host's clock) on, if that is wanted.
 
         ``early`` reads some of what was there before too, for requests that were made before the logs were noted.
         """
         # Without markers an access log has nothing for us.
-        wanted = [path for path, log in self._logs.items() if markers or log.source != 'access']
+        pointless = {'access': not markers, 'kernel': not kernel}
+        wanted = [path for path, log in self._logs.items() if not pointless.get(log.source, False)]
         tails, offsets = self._ask.tails([self._place(path, markers, early=early) for path in wanted])
         ours = [one for one in tails if one.path in self._logs]
         texts = [LogText(self._logs[one.path].source, one.path, one.text) for one in ours if one.text]
         gaps = [_gap(self._logs[one.path], one.why) for one in ours if one.why and one.why != ABSENT
                 and self._logs[one.path].source != 'kernel']
-        kernel, booted, now, why = self._kernel(since)
+        if not kernel:
+            return texts, Clock(offsets), gaps
+        told, booted, now, why = self._kernel(since)
         files = [one for one in ours if self._logs[one.path].source == 'kernel']
-        if not kernel and why and all(one.why for one in files):
+        if not told and why and all(one.why for one in files):
             gaps.append(Gap('kernel log', _forbidden(why, files)))
-        return [*texts, *kernel], Clock(offsets, booted, now), gaps
+        return [*texts, *told], Clock(offsets, booted, now), gaps
 
     def _place(self, path: str, markers: Sequence[str], *, early: bool) -> Place:
         place = self._places.get(path, Place(path))

@@ -32,8 +32,9 @@ _CLIENT = {
 _SAID = re.compile(r'child (\d+) said into std(?:err|out): "(.*)"(?:, pipe is closed)?$')
 _POOL = re.compile(r'\[pool ([^\]\s]+)\]')
 _KERNEL = re.compile(
-    r'segfault|general protection|trap (?:invalid|divide)|oom-kill|Out of memory|Killed process|oom_reaper|I/O error'
-    r'|No space left|nf_conntrack: .*table full|TCP: .*SYN flooding|Remounting filesystem read-only', re.IGNORECASE)
+    r'segfault|general protection|trap (?:invalid|divide)|oom-kill|OOM killer|Out of memory|Killed process|oom_reaper'
+    r'|I/O error|No space left|nf_conntrack: .*table full|TCP: .*SYN flooding|Remounting filesystem read-only',
+    re.IGNORECASE)
 _PHP = re.compile(
     r'PHP (?:Fatal|Parse|Compile|Core|Recoverable|Catchable)|Uncaught |Allowed memory size|Maximum execution time')
 _FPM = re.compile(r'\] (?:WARNING|ERROR|ALERT): |Terminating|exiting|ready to handle|Reloading')

@@ -26,6 +26,7 @@ from wpaudit.domain import Verdict
 from wpaudit.errors import CannotStart
 from wpaudit.errors import ModeUnavailable
 from wpaudit.errors import NotRestored
+from wpaudit.errors import Unfinished
 from wpaudit.errors import UsageError
 from wpaudit.ports import Silence
 
@@ -76,6 +77,13 @@ def test_a_healthy_site_is_not_touched() -> None:
     site = FakeSite.of(*NAMES, failing=fails_with())
     found = run(site)
     assert (found.verdict, found.exit_code, site.switches, site.restored) == (Verdict.HEALTHY, 0, [], 0)
+
+
+def test_a_site_that_works_because_another_run_was_interrupted_is_not_called_healthy() -> None:
+    site = FakeSite.of(*NAMES, failing=fails_with(), held=Unfinished('an earlier run was interrupted'))
+    with pytest.raises(Unfinished):
+        run(site)
+    assert site.switches == []
 
 
 def test_a_failure_that_no_plugin_makes_ends_in_3() -> None:

@@ -44,11 +44,11 @@ def test_a_failing_site_gets_a_diagnosis() -> None:
     assert found.state is State.FAILING
     assert found.rate.n == 2
     assert 'shortened' in found.notes[0]
-    assert {one.purpose for one in outside.meter.asked} == {Purpose.FRESH, Purpose.STATIC, Purpose.DESKTOP}
+    assert {one.purpose for one in outside.meter.asked} == {Purpose.FRESH, Purpose.STATIC}
     assert outside.meter.most == 1
 
 
-def test_no_more_than_four_requests() -> None:
+def test_no_more_than_three_requests() -> None:
     outside = FakeOutside(always(502), ipv4=('192.0.2.1', '192.0.2.2', '192.0.2.3'))
     glance(outside).wait(10)
     assert len(outside.meter.asked) == MOST_REQUESTS
@@ -95,7 +95,7 @@ def test_the_host_adds_its_logs() -> None:
     found = shortened(SITE, visits(502, 502), glance(outside), inside=inside, patience=10)
     assert found is not None
     assert found.cause.kind == 'worker-crash'
-    assert len(inside.markers) == 3
+    assert len(inside.markers) == 2
 
 
 def test_a_host_that_is_lost_takes_nothing_away() -> None:

@@ -20,6 +20,7 @@ from wpaudit.domain import Outcome
 from wpaudit.domain import Verdict
 from wpaudit.errors import ModeUnavailable
 from wpaudit.errors import NotRestored
+from wpaudit.errors import UsageError
 from wpaudit.ports import Silence
 
 PLUGINS = tuple(f'p{number:02}/p{number:02}.php' for number in range(6))
@@ -141,3 +142,36 @@ def test_marks_count_what_is_off_in_every_layer() -> None:
     site = replace(site_blocking((RULES[7],)), plugins=())
     found = run(site, FakeLayer('waf', RULES, site))
     assert ids(found.conflicts) == {frozenset([RULES[7]])}
+
+
+def test_a_rule_that_cannot_be_switched_is_no_suspect_but_may_be_what_stops_a_probe() -> None:
+    site = site_blocking((RULES[7],))
+    layer = FakeLayer('waf', RULES[:8], site, stuck=frozenset(RULES[7:8]))
+    found = run(site, layer)
+    assert found.verdict is Verdict.NOT_A_SUSPECT
+    assert RULES[7] not in {one.id for one in found.suspects}
+    assert Gap(RULES[7], 'not switched: it is stuck') in found.gaps
+
+
+def test_what_is_known_of_the_plugins_is_told_where_rules_cannot_be_switched() -> None:
+    site = FakeSite.of(*PLUGINS, failing=lambda on: Outcome.FAIL)
+    found = run(site, FakeLayer('waf', RULES, site, modes=frozenset({Mode.LIVE})))
+    assert found.verdict is Verdict.NOT_A_SUSPECT
+    assert any(gap.what == 'firewall rules' and 'waf cannot be switched' in gap.why for gap in found.gaps)
+
+
+def test_naming_a_rule_asks_for_rules_at_once() -> None:
+    site = site_blocking((RULES[7],))
+    layer = FakeLayer('waf', RULES, site)
+    found = run(site, layer, only=(RULES[7],))
+    assert ids(found.conflicts) == {frozenset([RULES[7]])}
+    assert layer.restored == 1
+    with pytest.raises(UsageError, match='nobody'):
+        run(site, layer, keep=('nobody',))
+
+
+def test_a_message_says_what_is_a_plugin_and_what_a_rule() -> None:
+    site = FakeSite.of(*PLUGINS, failing=fails_with([PLUGINS[2], RULES[7]]))
+    found = run(site, FakeLayer('waf', RULES, site), rules_later=False)
+    assert f'the plugin {PLUGINS[2].title()}' in found.message
+    assert f'the rule rule {RULES[7]}' in found.message

@@ -152,6 +152,22 @@ def test_evidence_that_names_the_culprit_leaves_two_probes(count: int) -> None:
         assert [len(q.on) for q in world.asked] == [1, count - 1]
 
 
+def test_with_two_probes_at_once_evidence_that_names_the_culprit_is_proven_in_one_round() -> None:
+    items = names(64)
+    for culprit in items[::9]:
+        world = World(items, [frozenset([culprit])], weights={culprit: 1000.0}, parallel=2)
+        assert world.found().complete
+        assert (world.rounds, world.probes) == (1, 2)
+
+
+def test_and_wrong_evidence_costs_one_probe_more() -> None:
+    items = names(64)
+    for culprit in items[1:]:
+        world = World(items, [frozenset([culprit])], weights={items[0]: 100.0}, parallel=2)
+        assert world.found().complete
+        assert world.probes <= 11
+
+
 def test_wrong_evidence_costs_little() -> None:
     items = names(64)
     for culprit in items[1:]:

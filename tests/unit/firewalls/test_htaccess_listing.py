@@ -16,6 +16,7 @@ from wpaudit.domain import Suspect
 from wpaudit.errors import CommandTimeout
 from wpaudit.errors import ConnectionLost
 from wpaudit.errors import ModeUnavailable
+from wpaudit.firewalls.apache.swap import ASKING
 from wpaudit.firewalls.htaccess import Htaccess
 from wpaudit.firewalls.modsecurity.running import FIND
 from wpaudit.firewalls.reading import State
@@ -23,6 +24,7 @@ from wpaudit.ports import Ground
 
 Contents = Mapping[str, 'bytes | State']
 APACHE, NGINX = b'/usr/sbin/apache2\0-k\0start\0', b'nginx: master process /usr/sbin/nginx\0'
+REPLACEABLE = Script(stdout=b'20261123120000\n', reply=lambda line: b'yes\n')
 WWW, URL = '/srv/shop', 'https://shop.example/'
 FORBID = b'RewriteEngine On\nRewriteRule ^a - [F]\n'
 MAIN = b"""Define ROOT /srv
@@ -60,7 +62,7 @@ SITE = b"""<VirtualHost *:443>
 def host(files: Contents, *running: bytes) -> HostOfFiles:
     processes = {f'/proc/{10 + number}/cmdline': line for number, line in enumerate(running)}
     found = ''.join(f'{path.removesuffix("cmdline")}comm\n' for path in processes).encode()
-    return HostOfFiles({**files, **processes}, scripts={FIND: Script(stdout=found)})
+    return HostOfFiles({**files, **processes}, scripts={FIND: Script(stdout=found), ASKING: REPLACEABLE})
 
 
 def apache(files: Contents, override: bytes = b'All') -> dict[str, bytes | State]:
@@ -83,7 +85,8 @@ def test_rules_of_files_and_of_the_virtual_host() -> None:
     found, gaps = Htaccess(Ground(host(files, APACHE), WWW, URL)).listing()
     assert found == (
         Suspect(VHOST, Kind.RULE, 'RewriteRule ^/secret - [F]', layer='htaccess',
-                where='line 8, it answers with an error (403), changes count after a graceful reload'),
+                where='line 8, it answers with an error (403), changes count after a graceful reload',
+                stuck='it stands in the configuration of the server, whose changes count after a reload only'),
         Suspect(f'{WWW}/.htaccess:3', Kind.RULE, 'RewriteRule ^a - [F]', layer='htaccess',
                 where='line 3, in "Mine", it answers with an error (403)'),
     )
@@ -148,6 +151,8 @@ def test_where_no_web_server_is_seen_they_are_listed_with_a_word_of_caution() ->
     assert found == [f'{WWW}/.htaccess:2']
     assert 'LiteSpeed' in gaps[0].why
     assert listed({WWW: State.DIRECTORY}) == ([], [])
+    [rule], _ = Htaccess(Ground(host({WWW: State.DIRECTORY, f'{WWW}/.htaccess': FORBID}), WWW, URL)).listing()
+    assert 'other servers may read' in rule.stuck
 
 
 def test_what_cannot_be_read_or_understood_is_a_gap() -> None:
@@ -183,7 +188,39 @@ def test_a_slow_host_is_a_gap_and_a_lost_one_an_error() -> None:
         Htaccess(Ground(lost, WWW, URL)).listing()
 
 
-@pytest.mark.parametrize('mode', list(Mode))
-def test_they_are_listed_and_not_switched(mode: Mode) -> None:
-    with pytest.raises(ModeUnavailable):
-        Htaccess(Ground(host({}), WWW, URL)).switching(mode)
+@pytest.mark.parametrize(('word', 'why'), [
+    (b'link', 'a link'), (b'owner', 'another user'), (b'directory', 'not writable'), (b'yes', ''),
+])
+def test_what_cannot_be_replaced_is_listed_with_the_reason(word: bytes, why: str) -> None:
+    files = apache({f'{WWW}/.htaccess': FORBID, f'{WWW}/wp-admin/.htaccess': FORBID})
+    said = Script(stdout=b'20261123120000\n' + word + b'\nyes\n')
+    shell = host(files, APACHE)
+    shell._scripts[ASKING] = said
+    _, first, second = Htaccess(Ground(shell, WWW, URL)).listing()[0]
+    assert why in first.stuck
+    assert bool(why) is bool(first.stuck)
+    assert second.stuck == ''
+
+
+@pytest.mark.parametrize('said', [b'', b'soon\nyes\n', b'20261123120000\nmaybe\n', b'20261123120000\n', b'\xff\nyes\n'])
+def test_a_host_that_answers_something_else_is_a_gap(said: bytes) -> None:
+    shell = host(apache({f'{WWW}/.htaccess': FORBID}), APACHE)
+    shell._scripts[ASKING] = Script(stdout=said)
+    found, [gap] = Htaccess(Ground(shell, WWW, URL)).listing()
+    assert found == ()
+    assert 'which files could be replaced' in gap.why
+
+
+def test_a_file_that_stays_and_would_be_overruled_keeps_the_lists_of_others_from_being_switched() -> None:
+    lists = b'Order allow,deny\nAllow from all\nDeny from 10.0.0.1\n'
+    files = apache({f'{WWW}/.htaccess': lists + FORBID, f'{WWW}/wp-admin/.htaccess': lists})
+    shell = host(files, APACHE)
+    shell._scripts[ASKING] = Script(stdout=b'20261123120000\nyes\nlink\n')
+    found = {one.id: one.stuck for one in Htaccess(Ground(shell, WWW, URL)).listing()[0]}
+    assert 'lists of its own' in found[f'{WWW}/.htaccess:3']
+    assert found[f'{WWW}/.htaccess:5'] == ''
+
+
+def test_live_is_refused_without_a_look_at_the_host() -> None:
+    with pytest.raises(ModeUnavailable), Htaccess(Ground(HostOfFiles({}), WWW, URL)).switching(Mode.LIVE):
+        pass

@@ -4,10 +4,13 @@ dir=$1 pid=$2 patience=$3
 trap 'exit 0' TERM
 trap '' HUP INT
 echo "$$" >"$dir/guarded"
+# The directory of a later run may bear the same name: it is not ours to put back.
+ours() { [ -e "$dir/undo" ] && [ "$(cat "$dir/guarded" 2>/dev/null)" = "$$" ]; }
 last='' still=0 tries=0
-while [ -e "$dir/undo" ]; do
+while ours; do
     sleep 1 &
     wait $!
+    ours || break
     if kill -0 "$pid" 2>/dev/null; then
         beat=$(cat "$dir/beat" 2>/dev/null)
         if [ "$beat" = "$last" ]; then still=$((still + 1)); else still=0; fi
@@ -15,7 +18,7 @@ while [ -e "$dir/undo" ]; do
         [ "$still" -lt "$patience" ] && continue
         kill -9 "$pid" 2>/dev/null
     fi
-    [ -e "$dir/undo" ] || break
+    ours || break
     sh "$dir/put-back" "$dir" >/dev/null 2>&1 && break
     tries=$((tries + 1))
     [ "$tries" -ge 200 ] && exit 1

@@ -75,7 +75,8 @@ while read -r order name; do
     act)
         read -r text
         printf %s "$text" | base64 -d | sh "$dir/$name" >"$dir/output" 2>&1
-        say $? <"$dir/output"
+        status=$?
+        if [ -e "$dir/output" ]; then say "$status" <"$dir/output"; else echo "$dir is gone" | say 1; fi
         ;;
     beat)
         beat

@@ -554,8 +554,19 @@ final class Wpaudit_State {
 			self::$lock = null;
 		}
 		self::stop_watchdog( $journal['dir'] );
-		self::remove( $journal['dir'] );
-		clearstatcache();
+		self::remove_for_good( $journal['dir'] );
+	}
+
+	/* A watchdog that is only just starting, or a request that is not over yet, may write into it once more. */
+	private static function remove_for_good( $dir ) {
+		for ( $tries = 0; $tries < 60; ++$tries ) {
+			self::remove( $dir );
+			clearstatcache();
+			if ( ! file_exists( $dir ) ) {
+				return;
+			}
+			usleep( 50000 );
+		}
 	}
 
 	private static function stop_watchdog( $dir ) {

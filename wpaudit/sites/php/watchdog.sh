@@ -15,6 +15,12 @@ away() {
     exit 0
 }
 
+over() { # nothing to watch: the run ended while we started
+    [ -e "$dir/journal.php" ] && return
+    rm -f -- "$dir/watchdog"
+    rmdir -- "$dir" 2>/dev/null
+}
+
 last='' still=0 tries=0
 while [ -e "$dir/journal.php" ]; do
     sleep 1 &
@@ -35,4 +41,5 @@ while [ -e "$dir/journal.php" ]; do
     sleep 3 &
     wait $!
 done
+over
 exit 0

@@ -1,0 +1,88 @@
+"""The firewalls of a run, put together for ``app``: which are switched, what is told of them, how they are put back."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from urllib.parse import urlsplit
+
+from wpaudit.commands.bisect import RULES
+from wpaudit.commands.verdict import Findings
+from wpaudit.domain import Gap
+from wpaudit.domain import Inventory
+from wpaudit.domain import Kind
+from wpaudit.domain import Restoration
+from wpaudit.errors import ShellError
+from wpaudit.firewalls import FIREWALLS
+from wpaudit.firewalls import SWITCHABLE
+from wpaudit.ports import Ground
+from wpaudit.ports import Layer
+from wpaudit.ports import Shell
+
+MOST_ADVICE = 3  # changes told for one rule; the narrowest come first
+
+
+def ground_of(
+    shell: Shell, inventory: Inventory, url: str, *, become: Sequence[str] = (), seconds: float = 900.0,
+) -> Ground:
+    """Return what layers stand on, to be changed by the user of the words ``become``."""
+    return Ground(
+        shell, inventory.facts.path, url or inventory.facts.url, become=tuple(become), sudo=True, by=_signature(),
+        seconds=seconds,
+    )
+
+
+def switchable(ground: Ground) -> tuple[Layer, ...]:
+    """Return the layers whose rules can be switched."""
+    return tuple(make(ground) for name, make in FIREWALLS.items() if name in SWITCHABLE)
+
+
+def rule_gaps(findings: Findings) -> tuple[Gap, ...]:
+    """Say of which firewalls no rule was switched."""
+    if any(gap.what == RULES for gap in findings.gaps):
+        return ()
+    rules = {one.layer for one in findings.suspects if one.kind is Kind.RULE} if findings.restoration else set()
+    missing = [name for name in FIREWALLS if name not in rules]
+    if not rules:
+        return (Gap(RULES, 'none of them was switched; `wpaudit list` shows those of this host'),)
+    if not missing:
+        return ()
+    switched = ', '.join(sorted(rules))
+    return (Gap(RULES, f'those of {switched} were switched, those of {", ".join(missing)} were not; `wpaudit list` '
+                       'shows those of this host'),)
+
+
+def rule_advice(ground: Ground, findings: Findings, url: str) -> dict[str, tuple[str, ...]]:
+    """Return what to change so that ``url`` passes the rules of the first fix, by rule."""
+    path = urlsplit(url).path or '/'
+    found: dict[str, tuple[str, ...]] = {}
+    for one in findings.fixes[0] if findings.fixes else ():
+        if one.kind is Kind.RULE and one.layer in SWITCHABLE:
+            with suppress(ShellError):  # the rule is named all the same
+                found[one.id] = SWITCHABLE[one.layer].advice(ground, one, path)[:MOST_ADVICE]
+    return found
+
+
+def recoveries(ground: Ground) -> dict[str, Callable[[], Restoration | None]]:
+    """Return by layer how to put back what an interrupted run left."""
+    return {name: partial(_recovered, name, ground) for name in SWITCHABLE}
+
+
+def _recovered(name: str, ground: Ground) -> Restoration | None:
+    done = SWITCHABLE[name].recover(ground)
+    if done is None:
+        return None
+    said = done.text.strip()
+    if done.status:
+        return Restoration(verified=False, message=said or f'{name} could not be put back', advice='')
+    return Restoration(verified=True, message=f'{name} was put back' + (f': {said}' if said else ''))
+
+
+def _signature() -> str:
+    with suppress(OSError, KeyError):
+        return f'{getpass.getuser()}@{socket.gethostname()}'
+    return socket.gethostname()
