@@ -439,7 +439,6 @@ def test_wpaudit_list_shows_rules_and_what_it_could_not_read(
         ]
         (server.root / 'closed.conf').chmod(0o644)
     told = json.loads(as_json)
-    print(told['gaps'])
     rules = [one for one in told['rules'] if one['layer'] == 'modsecurity']
     assert [(one['kind'], one['id']) for one in rules] == [('rule', '100040')]
     assert rules[0]['where'] == f'{server.root}/open.conf:2'

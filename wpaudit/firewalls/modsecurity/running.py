@@ -14,9 +14,17 @@ from wpaudit.firewalls.reading import read_files
 from wpaudit.ports import Shell
 
 SECONDS = 30.0
-MOST = 200  # processes looked at; Apache's own children repeat their parent
-# One grep for all processes: their command lines are read only for those that are web servers.
-FIND = ('sh', '-c', "grep -lsE '^(nginx|apache2|httpd|httpd-prefork|httpd-worker|httpd-event)$' /proc/[0-9]*/comm; :")
+MOST = 200  # web servers looked at
+# One grep for all processes; then, of the web servers, those that no process of the same name has started: a busy
+# Apache has hundreds of children, which say what their parent says.
+FIND = ('sh', '-c', """
+grep -lsE '^(nginx|apache2|httpd|httpd-prefork|httpd-worker|httpd-event)$' /proc/[0-9]*/comm | while read -r file; do
+    read -r name <"$file" && read -r pid called state parent rest <"${file%comm}stat" || continue
+    read -r above <"/proc/$parent/comm" || above=
+    [ "$name" = "$above" ] || echo "$file"
+done 2>/dev/null
+:
+""")
 USUAL = {
     Engine.V3: ('/etc/nginx/nginx.conf', '/usr/local/nginx/conf/nginx.conf', '/usr/local/etc/nginx/nginx.conf',
                 '/opt/nginx/conf/nginx.conf'),

@@ -131,7 +131,10 @@ def _is_for(hosts: Hosts, path: str, url: str) -> bool:
     if own and any(own == root or own.startswith(f'{root}/') or root.startswith(f'{own}/') for root in roots):
         return True
     name = (urllib.parse.urlsplit(url).hostname or '').lower()
-    return bool(name) and any(_names(pattern.lower(), name) for pattern in hosts.names)
+    # Addresses and the local machine are what many servers on one host call themselves.
+    if not name or name == 'localhost' or ':' in name or name.replace('.', '').isdigit():
+        return False
+    return any(_names(pattern.lower(), name) for pattern in hosts.names)
 
 
 def _names(pattern: str, name: str) -> bool:
