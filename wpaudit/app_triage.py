@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -21,18 +22,22 @@ from wpaudit.app import located
 from wpaudit.app import opened
 from wpaudit.app import prober_for
 from wpaudit.app import rfc3339
+from wpaudit.commands.costs import Measured
+from wpaudit.commands.costs import Wish
 from wpaudit.commands.costs import measured
+from wpaudit.commands.looks import Ask
+from wpaudit.commands.looks import marked
 from wpaudit.commands.looks import page_request
 from wpaudit.commands.pace import Limits
 from wpaudit.commands.triage import Hosted
 from wpaudit.commands.triage import Question
 from wpaudit.commands.triage import Vantage
 from wpaudit.commands.triage import triage
-from wpaudit.domain import Cost
-from wpaudit.domain import Gap
+from wpaudit.domain import Request
 from wpaudit.errors import CannotStart
 from wpaudit.errors import UsageError
 from wpaudit.errors import WpauditError
+from wpaudit.facts import Look
 from wpaudit.facts import Purpose
 from wpaudit.facts import TriageReport
 from wpaudit.journal import FileJournal
@@ -61,6 +66,12 @@ class Wanted:
     proxy: str = ''
     logs: tuple[str, ...] = ()
     costs: bool = False
+    as_user: str = ''
+
+    @property
+    def changes(self) -> bool:
+        """Whether the must-use plugin has to be put on the host for it."""
+        return self.costs or bool(self.as_user)
 
     @property
     def pinned(self) -> dict[str, tuple[str, ...]]:
@@ -76,15 +87,19 @@ def run_triage(remote: Remote, wanted: Wanted, listener: Listener) -> TriageRepo
     started = rfc3339()
     if not (remote.host or remote.url):
         raise UsageError('there is nothing to look at', hint='give --url URL, or --host TARGET, or both')
-    if wanted.costs and not remote.host:
-        raise UsageError('--costs needs --host: it is recorded there', hint='add --host TARGET')
+    if wanted.changes and not remote.host:
+        option = '--costs' if wanted.costs else '--as-user'
+        raise UsageError(f'{option} needs --host: it is done there', hint='add --host TARGET')
     place = located(remote) if remote.host else None
     vantages = _vantages(remote, wanted)
     with ExitStack() as line:
         site = line.enter_context(_opened(place, wanted)) if place else None
         question = _question(_url(remote, place, site), wanted)
-        hosted = _hosted(place, site, question, wanted, listener) if place and site else None
         outside = line.enter_context(_outside(wanted))
+        hosted = None
+        if place and site:
+            measure = _measuring(site, question, wanted, outside, listener) if wanted.changes else None
+            hosted = Hosted(place.label, site.inside, measure)
         seen = triage(question, outside, listener, vantages=vantages, hosted=hosted)
     found = diagnose(seen)
     return TriageReport(
@@ -99,7 +114,7 @@ def run_triage(remote: Remote, wanted: Wanted, listener: Listener) -> TriageRepo
 @contextmanager
 def _opened(place: Place, wanted: Wanted) -> Iterator[WpCliSite]:
     journal = FileJournal(str(place.target) + place.launch.path)
-    if wanted.costs:
+    if wanted.changes:
         journal.must_be_writable()
     with opened(place, journal, seconds=wanted.max_time, logs=wanted.logs) as (site, _connection):
         yield site
@@ -130,17 +145,26 @@ def _question(url: str, wanted: Wanted) -> Question:
     )
 
 
-def _hosted(place: Place, site: WpCliSite, question: Question, wanted: Wanted, listener: Listener) -> Hosted:
-    def measure() -> tuple[tuple[Cost, ...], tuple[Gap, ...]]:
+def _measuring(
+    site: WpCliSite, question: Question, wanted: Wanted, outside: Outside, listener: Listener,
+) -> Callable[[], Measured]:
+    """Return what makes the requests that need the must-use plugin."""
+    page = page_request(question.page, question.headers)
+
+    def look(request: Request) -> Look:
+        ask = marked(Ask(Purpose.LOGGED_IN, request))
+        return outside.look(ask.purpose, ask.request, marker=ask.marker, timeout=wanted.timeout)
+
+    def measure() -> Measured:
         from wpaudit.probes.http import HttpFetcher
 
-        headers = page_request(question.page, question.headers).headers
-        asked = Asked(probes=(question.page,), headers=headers, cookies=wanted.cookies, timeout=wanted.timeout)
+        asked = Asked(probes=(question.page,), headers=page.headers, cookies=wanted.cookies, timeout=wanted.timeout)
         with closing(HttpFetcher(resolve=wanted.pinned, verify=wanted.verify)) as fetcher:
-            prober = prober_for(asked, lambda: fetcher, question.site)
-            return measured(site, prober, listener, seconds=wanted.max_time)
+            prober = prober_for(asked, lambda: fetcher, question.site) if wanted.costs else None
+            wish = Wish(page, prober, wanted.as_user, look if wanted.as_user else None, wanted.max_time)
+            return measured(site, wish, listener)
 
-    return Hosted(place.label, site.inside, measure if wanted.costs else None)
+    return measure
 
 
 # -- where to look from -----------------------------------------------------------------------------

@@ -33,7 +33,6 @@ from wpaudit.domain import Report
 from wpaudit.domain import Verdict
 from wpaudit.edge import guarded
 from wpaudit.edge import say
-from wpaudit.errors import UsageError
 from wpaudit.probes.judge import Expectation
 from wpaudit.probes.judge import parse_fail_on
 from wpaudit.probes.judge import parse_statuses
@@ -220,7 +219,9 @@ Examples:
 @click.option('--costs', is_flag=True,
               help='Record what one request costs each plugin. For that request a must-use plugin is put on the host; '
                    'it expires by itself, is removed, and the site is verified to be as it was.')
-@click.option('--as-user', default='', hidden=True)
+@click.option('--as-user', default='', metavar='LOGIN',
+              help='Look logged in as this user too, no password needed. For it a must-use plugin is put on the '
+                   'host, as with --costs.')
 def triage(**values: Any) -> None:
     """Say what kind of failure a site has and where it comes from. Changes nothing.
 
@@ -230,17 +231,12 @@ def triage(**values: Any) -> None:
 
     \b
     Exit codes: 0 healthy; 1 the cause is named; 6 it is not clear; 4 could not look; 2 usage; 70 a bug;
-    130/143 interrupted; with --costs also 5: the host is NOT verified as it was.
+    130/143 interrupted; with --costs or --as-user also 5: the host is NOT verified as it was.
     """
     from wpaudit.app_triage import run_triage  # no other verb should wait for it
 
     style, output = values['style'], values['output']
     with _guarded('triage', values):
-        if values['as_user']:
-            raise UsageError(
-                'triage does not log in: a login without a password would change the host',
-                hint="give the cookies of a browser's login with --cookie, or use: wpaudit bisect --as-user",
-            )
         with report.progress(quiet=values['quiet'], verbose=values['verbose']) as listener:
             result = run_triage(_remote(values), _wanted(values), listener)
         emit(report.TRIAGE_FORMATS[style](result, verbose=values['verbose'], colour=colour(output)), output)
@@ -253,6 +249,7 @@ def _wanted(values: dict[str, Any]) -> Wanted:
     return Wanted(
         probe=values['probe'], timeout=values['timeout'], max_time=values['max_time'], via=values['via'],
         proxy=values['proxy'], logs=values['logs'], costs=values['costs'],
+        as_user=values['as_user'],
         headers=tuple(parse_header(text) for text in values['headers']),
         cookies=tuple(parse_cookie(text) for text in values['cookies']),
         resolve=tuple(parse_resolve(text) for text in values['resolve']),

@@ -151,6 +151,19 @@ def test_costs_are_recorded_and_the_site_is_as_it_was(triage: Triage, site: Lab,
     assert not list(triage.home.glob('state/wpaudit/open/*'))
 
 
+def test_a_failure_that_only_users_see_who_are_logged_in(triage: Triage, site: Lab, unchanged: Unchanged) -> None:
+    site.activate([*site.active(), site.install('crash-logged-in')])
+    with unchanged(site):
+        done = triage('--url', site.url, '--host', site.target, *login(site), '--as-user', 'admin')
+        nobody = triage('--url', site.url, '--host', site.target, *login(site), '--as-user', 'nobody-here')
+    assert done.code in (1, 6), done.err
+    assert done.report['state'] == 'sometimes'
+    assert any('users who are logged in' in one for one in done.report['differences'])
+    assert nobody.code == 2
+    assert 'no user "nobody-here"' in nobody.err
+    assert eventually(lambda: left_behind(site) == [])
+
+
 def test_a_host_that_cannot_be_reached_leaves_the_looks_from_outside(triage: Triage, site: Lab) -> None:
     with web.closed_port() as port:
         host = f'nobody@127.0.0.1:{port}/srv/www'
@@ -174,7 +187,7 @@ def test_without_a_url_and_a_host_that_tells_it_nothing_can_be_looked_at(triage:
 @pytest.mark.parametrize(('options', 'words'), [
     ([], 'nothing to look at'),
     (['--url', 'http://h.invalid/', '--costs'], '--costs needs --host'),
-    (['--url', 'http://h.invalid/', '--as-user', 'admin'], 'bisect --as-user'),
+    (['--url', 'http://h.invalid/', '--as-user', 'admin'], '--as-user needs --host'),
     (['--url', 'http://h.invalid/', '--proxy', 'socks5://h:1'], 'HTTP proxy'),
     (['--url', 'ftp://h.invalid/'], 'is not a URL'),
     (['--url', 'http://h.invalid/', '--probe', 'http://other.invalid/'], 'the probe is on the host'),

@@ -16,6 +16,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from wpaudit.commands import looks
+from wpaudit.commands.costs import Measured
 from wpaudit.commands.looks import Ask
 from wpaudit.commands.pace import Limits
 from wpaudit.commands.pace import Pace
@@ -82,13 +83,13 @@ class Vantage:
 class Hosted:
     """The site's host. ``open`` connects, and raises WpauditError when that is not possible.
 
-    ``measure`` records what one request costs each plugin; it is the only thing here that changes the host, for that
-    request, and is None unless asked for.
+    ``measure`` records what one request costs each plugin, and looks as a user; it is the only thing here that changes
+    the host, for those requests, and is None unless asked for.
     """
 
     label: str
     open: Callable[[], Inside]
-    measure: Callable[[], tuple[tuple[Cost, ...], tuple[Gap, ...]]] | None = None
+    measure: Callable[[], Measured] | None = None
 
 
 def triage(
@@ -132,8 +133,10 @@ class _Run:
         self._once_more()
         if self._hosted is not None and self._hosted.measure is not None:
             self._listener.stage(Stage.MEASURE)
-            self._costs, gaps = self._hosted.measure()
-            self._gaps += gaps
+            found = self._hosted.measure()
+            self._costs = found.costs
+            self._gaps += found.gaps
+            self._pace.looks.extend(found.looks)
         self._read_logs()
         return self._seen()
 

@@ -15,6 +15,7 @@ from fixtures.looking import FakeOutside
 from fixtures.looking import Meter
 from fixtures.looking import always
 from wpaudit.commands import triage as command
+from wpaudit.commands.costs import Measured
 from wpaudit.commands.pace import Limits
 from wpaudit.commands.pace import Pace
 from wpaudit.commands.triage import Hosted
@@ -44,7 +45,7 @@ def _unspaced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def looked(
     outside: FakeOutside, *, url: str = SITE, inside: FakeInside | None = None, vantages: tuple[Vantage, ...] = (),
-    measure: Callable[[], tuple[tuple[Cost, ...], tuple[Gap, ...]]] | None = None, **more: object,
+    measure: Callable[[], Measured] | None = None, **more: object,
 ) -> Seen:
     question = Question(url, url, **more)  # type: ignore[arg-type]  # fields of Question
     hosted = Hosted('me@host', lambda: inside, measure) if inside else None
@@ -343,12 +344,12 @@ def test_addresses_that_differ_are_all_looked_at_again() -> None:
 
 def test_costs_are_measured_when_asked_for() -> None:
     cost = Cost('acme', ('acme/acme.php',), seconds=1.5)
-    seen = looked(FakeOutside(always(200)), inside=FakeInside(always(200)), measure=lambda: ((cost,), ()))
+    seen = looked(FakeOutside(always(200)), inside=FakeInside(always(200)), measure=lambda: Measured((cost,)))
     assert seen.costs == (cost,)
 
 
 def test_a_host_that_is_not_restored_is_no_gap() -> None:
-    def measure() -> tuple[tuple[Cost, ...], tuple[Gap, ...]]:
+    def measure() -> Measured:
         raise NotRestored('the original state is NOT verified')
 
     with pytest.raises(NotRestored):
