@@ -24,6 +24,7 @@ from fixtures.firewalls.modsecurity import Reply
 from fixtures.firewalls.modsecurity import Server
 from fixtures.firewalls.modsecurity import rule_files
 from fixtures.firewalls.modsecurity.server import CRS
+from fixtures.firewalls.modsecurity.server import GIVEN
 from fixtures.firewalls.modsecurity.server import HERE
 from fixtures.lab import Lab
 from wpaudit.domain import Suspect
@@ -217,7 +218,7 @@ def test_what_is_listed_is_what_blocks(server: Server) -> None:
     found = {int(one.id): one for one in listed(server)}
     assert set(found) == set(BLOCKED)
     assert [found[100001].where, found[100020].where] == [
-        f'{HERE}/rules/plain.conf:2', f'{HERE}/rules/chain.conf:2',
+        f'{server.root}/{GIVEN}/plain.conf:2', f'{server.root}/{GIVEN}/chain.conf:2',
     ]
     assert found[100020].name == "A form, 'too' long"
     assert found[100040].name.startswith('\x1b]0;owned\x07')

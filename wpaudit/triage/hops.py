@@ -41,6 +41,7 @@ from wpaudit.triage.scene import works
 
 OK, FAILED, UNKNOWN, SKIPPED = 'ok', 'failed', 'unknown', 'skipped'
 _SURE = 0.5
+_CERTAIN = 0.95
 _DATABASE = 'error establishing a database connection'
 _ANSWERED = frozenset({200, 301, 302, 303, 304, 307, 308, 401, 404})
 _ORIGIN = frozenset({520, 521, 522, 523, 524, 525, 526, 530})  # Cloudflare's words for "not me, the server behind"
@@ -155,7 +156,8 @@ def _web_server(scene: Scene) -> Hop:
     bad = [look for look in loopback if fails(look)]
     if bad and all(look.answer.error in {'refused', 'timeout'} for look in bad):
         return Hop(Place.WEB_SERVER, name, FAILED, took, bad[0].answer.detail or 'takes no connection')
-    if bad and works(fastcgi):
+    # Where the site fails at times, one good look is luck.
+    if bad and works(fastcgi) and (not scene.rate.value or scene.trust(fastcgi) >= _CERTAIN):
         return Hop(Place.WEB_SERVER, name, FAILED, took, f'{said(bad[0].answer)}, while php-fpm works')
     if bad and not fastcgi and scene.fails(Purpose.STATIC):
         return Hop(Place.WEB_SERVER, name, FAILED, took, 'static files fail too')

@@ -70,6 +70,13 @@ def test_where_it_fails(seen: Seen, failing: Place | None) -> None:
     assert failed == ([failing] if failing else [])
 
 
+def test_the_luck_of_one_look_does_not_blame_the_web_server_for_an_unsteady_failure() -> None:
+    flags = [w.BAD_502, w.GOOD, w.GOOD, w.BAD_502, w.GOOD, w.GOOD, w.GOOD, w.GOOD, w.BAD_502, w.GOOD]
+    looks = [w.look(Purpose.HOST_LOOPBACK, w.BAD_502), *[w.look(Purpose.FASTCGI, w.GOOD)] * 3]
+    found = hops(Scene(w.seen(*w.refreshes(*flags), *looks)), Place.PHP)
+    assert [hop.name for hop in found if hop.outcome == 'failed'] == [Place.PHP]
+
+
 def test_stations_that_do_not_exist_are_left_out() -> None:
     plain = [hop.name for hop in hops(Scene(bad()))]
     assert plain == [Place.DNS, Place.TCP, Place.WEB_SERVER, Place.FPM, Place.PHP, Place.WORDPRESS, Place.DATABASE]
