@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -127,31 +129,34 @@ class Nobody(LocalShell):
                            stdin=stdin)
 
 
-def test_unreadable_is_told_apart_from_absent(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        shell: Shell = LocalShell()
-    else:
-        shell = Nobody()
-        for parent in (tmp_path, *tmp_path.parents[:3]):
-            parent.chmod(0o755)
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A directory that others may look into, as those of pytest may not."""
+    with tempfile.TemporaryDirectory(prefix='wpaudit-reading-') as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+def test_unreadable_is_told_apart_from_absent(open_path: Path) -> None:
+    shell: Shell = Nobody() if os.geteuid() == 0 else LocalShell()
     for name, mode in (('closed', 0), ('searchable', 0o311), ('open', 0o755)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / 'file.conf').write_bytes(b'x')
-        (tmp_path / name / 'file.conf').chmod(0)
-        (tmp_path / name).chmod(mode)
-    (tmp_path / 'link').symlink_to('closed/file.conf')
+        (open_path / name).mkdir()
+        (open_path / name / 'file.conf').write_bytes(b'x')
+        (open_path / name / 'file.conf').chmod(0)
+        (open_path / name).chmod(mode)
+    (open_path / 'link').symlink_to('closed/file.conf')
     paths = ['closed/file.conf', 'closed/none', 'searchable/file.conf', 'searchable/none', 'open/none', 'link']
     try:
-        found = read_files(shell, [f'{tmp_path}/{path}' for path in paths])
-        patterns = read_matching(shell, [f'{tmp_path}/{path}/*.conf' for path in ('closed', 'searchable', 'open')])
+        found = read_files(shell, [f'{open_path}/{path}' for path in paths])
+        patterns = read_matching(shell, [f'{open_path}/{path}/*.conf' for path in ('closed', 'searchable', 'open')])
     finally:
-        (tmp_path / 'closed').chmod(0o755)
-        (tmp_path / 'searchable').chmod(0o755)
+        (open_path / 'closed').chmod(0o755)
+        (open_path / 'searchable').chmod(0o755)
     assert [file.state.value for file in found.values()] == [
         'unreadable', 'unreadable', 'unreadable', 'absent', 'absent', 'unreadable',
     ]
     assert [files[0].state.value for files in patterns.values()] == ['unreadable'] * 3
-    assert found[f'{tmp_path}/searchable/file.conf'].inode
+    assert found[f'{open_path}/searchable/file.conf'].inode
 
 
 @pytest.mark.parametrize('interpreter', ['dash', 'bash'])
