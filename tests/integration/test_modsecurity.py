@@ -10,7 +10,6 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -405,12 +404,11 @@ def name_is_root(asked: Asked) -> bool:
 # -- WordPress ----------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize('name', ENGINES)
-def test_rules_before_wordpress(name: Name, lab_of: Callable[[str], Lab]) -> None:
-    lab = lab_of('sqlite')
+def test_rules_before_wordpress(name: Name, site: Lab) -> None:
     rules = rule_files('plain')
-    with Server(name, rules, docroot=lab.path, socket=lab.layout.run / 'fpm.sock') as server:
-        host = (('Host', f'127.0.0.1:{lab.port}'),)  # WordPress sends others to its own address
-        assert [one.id for one in listed(server, lab.url)] == ['100001', '100002', '100003']
+    with Server(name, rules, docroot=site.path, socket=site.layout.run / 'fpm.sock') as server:
+        host = (('Host', f'127.0.0.1:{site.port}'),)  # WordPress sends others to its own address
+        assert [one.id for one in listed(server, site.url)] == ['100001', '100002', '100003']
         assert server.get('/', host).status == 200
         assert server.get('/?search=union', host).status == 502
         with armed(server) as run:
@@ -422,16 +420,15 @@ def test_rules_before_wordpress(name: Name, lab_of: Callable[[str], Lab]) -> Non
 
 @pytest.mark.parametrize('name', ENGINES)
 def test_wpaudit_list_shows_rules_and_what_it_could_not_read(
-    name: Name, lab_of: Callable[[str], Lab], tmp_path: Path,
+    name: Name, site: Lab, tmp_path: Path,
 ) -> None:
-    lab = lab_of('sqlite')
     included = ''.join(f'Include @ROOT@/{one}.conf\n' for one in ('closed', 'open'))
     hostile = (HERE / 'rules' / 'hostile.conf').read_bytes().decode('utf-8', 'surrogateescape')
-    with Server(name, included, docroot=lab.path, files={'closed.conf': rule(7), 'open.conf': hostile}) as server:
+    with Server(name, included, docroot=site.path, files={'closed.conf': rule(7), 'open.conf': hostile}) as server:
         (server.root / 'closed.conf').chmod(0)
         argv = [
-            sys.executable, '-m', 'wpaudit', 'list', '--host', lab.target, '--identity', str(lab.identity),
-            '--known-hosts', str(lab.known_hosts), '--format',
+            sys.executable, '-m', 'wpaudit', 'list', '--host', site.target, '--identity', str(site.identity),
+            '--known-hosts', str(site.known_hosts), '--format',
         ]
         environment = {'PATH': os.environ['PATH'], 'HOME': str(tmp_path)}
         as_json, as_text = [
@@ -445,6 +442,6 @@ def test_wpaudit_list_shows_rules_and_what_it_could_not_read(
     assert rules[0]['where'] == f'{server.root}/open.conf:2'
     assert rules[0]['name'].startswith('\x1b]0;owned\x07')
     assert {'what': f'{server.root}/closed.conf',
-            'why': f'may not be read; as root: setfacl -R -m u:{lab.user}:rX {server.root}'} in told['gaps']
+            'why': f'may not be read; as root: setfacl -R -m u:{site.user}:rX {server.root}'} in told['gaps']
     assert b'100040' in as_text
     assert not set('\x1b\x07\u202e') & set(as_text.decode())
