@@ -187,7 +187,7 @@ def _luck(findings: Findings) -> float:
     if findings.steadiness is None or findings.steadiness.steady:
         return 0.99
     passing = sum(claim.outcome is Outcome.PASS for claim in findings.certificate)
-    return max(0.0, 1.0 - passing * findings.steadiness.luck(findings.trial.patience))
+    return min(0.99, max(0.0, 1.0 - passing * findings.steadiness.luck(findings.trial.patience)))
 
 
 def probe_counts(findings: Findings) -> dict[str, float]:

@@ -155,7 +155,7 @@ def now_and_then(seed: int, rate: float, *conflicts: tuple[str, ...]) -> Failing
 def test_an_unsteady_fault_is_named_or_nothing_is(seed: int, rate: float, recorder: bool) -> None:
     culprit = NAMES[seed % len(NAMES)]
     site = FakeSite.of(*NAMES, failing=now_and_then(seed, rate, (culprit,)), recording=recording(culprit))
-    found = run(site, recorder=recorder)
+    found = run(site, recorder=recorder, parallel=1)  # threads would throw the dice in another order each time
     untouched(site)
     if found.verdict is Verdict.CULPRIT:
         assert ids(found.conflicts) == {frozenset([culprit])}
@@ -168,7 +168,7 @@ def test_an_unsteady_fault_is_mostly_named_and_the_recorder_halves_its_price() -
     prices: dict[bool, list[int]] = {True: [], False: []}
     for seed, recorder in itertools.product(range(40), (True, False)):
         failing = now_and_then(seed, 0.3, (NAMES[5],))
-        found = run(FakeSite.of(*NAMES, failing=failing, recording=recording(NAMES[5])), recorder=recorder)
+        found = run(FakeSite.of(*NAMES, failing=failing, recording=recording(NAMES[5])), recorder=recorder, parallel=1)
         if found.verdict is Verdict.CULPRIT:
             made = [one for one in found.trial.records if one.role in (Role.SEARCH, Role.CERTIFICATE)]
             prices[recorder].append(len(made))
@@ -179,7 +179,7 @@ def test_an_unsteady_fault_is_mostly_named_and_the_recorder_halves_its_price() -
 @pytest.mark.parametrize('seed', range(20))
 def test_an_unsteady_conflict_never_names_an_innocent(seed: int) -> None:
     guilty = {NAMES[1], NAMES[8]}
-    found = run(FakeSite.of(*NAMES, failing=now_and_then(seed, 0.4, (NAMES[1], NAMES[8]))))
+    found = run(FakeSite.of(*NAMES, failing=now_and_then(seed, 0.4, (NAMES[1], NAMES[8]))), parallel=1)
     assert {one for conflict in ids(found.conflicts) for one in conflict} <= guilty
 
 
@@ -206,14 +206,14 @@ def test_an_unsteady_fault_that_stops_meanwhile_names_nobody() -> None:
         hit = NAMES[4] in on and dice.random() < 0.5 and next(failures, None) is not None
         return Outcome.FAIL if hit else Outcome.PASS
 
-    found = run(FakeSite.of(*NAMES, failing=failing))
+    found = run(FakeSite.of(*NAMES, failing=failing), parallel=1)
     assert (found.verdict, found.exit_code) == (Verdict.INCONCLUSIVE, 6)
     assert 'no longer' in found.message or found.conflicts == ()
 
 
 def test_where_the_host_tells_nothing_of_a_request_an_unsteady_fault_is_refused() -> None:
     site = FakeSite.of(*NAMES, failing=now_and_then(1, 0.5, (NAMES[4],)), marks=False)
-    found = run(site, mode=Mode.LIVE)
+    found = run(site, mode=Mode.LIVE, parallel=1)
     assert (found.verdict, found.exit_code, found.conflicts) == (Verdict.INCONCLUSIVE, 6, ())
     assert 'does not tell' in found.message
     untouched(site)
