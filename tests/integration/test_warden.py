@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
+import subprocess
+import threading
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -21,6 +24,7 @@ from wpaudit.errors import NotRestored
 from wpaudit.errors import ShellError
 from wpaudit.errors import SiteBusy
 from wpaudit.errors import Unfinished
+from wpaudit.errors import WpauditError
 from wpaudit.firewalls.warden import Keeping
 from wpaudit.firewalls.warden import Warden
 from wpaudit.firewalls.warden import kept
@@ -35,18 +39,16 @@ class Machine:
     """A configuration file, the directory of runs, and shells that reach both."""
 
     root: Path
+    run: Path = Path()
     shells: list[LocalShell] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.run = self.run if self.run != Path() else self.root / 'run'
         self.config.write_bytes(BEFORE)
 
     @property
     def config(self) -> Path:
         return self.root / 'site.conf'
-
-    @property
-    def run(self) -> Path:
-        return self.root / 'run'
 
     def shell(self) -> LocalShell:
         self.shells.append(LocalShell())
@@ -63,6 +65,8 @@ class Machine:
                 ('change', f'[ -e {saved} ] || cp {config} {saved} || exit 1\ncat >{config}\necho changed'),
                 ('fail', 'echo "that went wrong: $(cat)" >&2; exit 7'),
                 ('long', 'yes | head -c 5000000'),
+                ('slow', f'sleep 6; [ -e {saved} ] || cp {config} {saved} || exit 1\nprintf %s "allow all;" >{config}\n'
+                         'echo done at last'),
             ),
         )
 
@@ -234,9 +238,86 @@ def test_an_undo_left_halfway_is_taken_over(machine: Machine) -> None:
     warden = machine.warden()
     with kept(warden, machine.keeping()):
         warden.act('change', 'allow all;')
-        (machine.run / 'undoing').mkdir()
-        (machine.run / 'undoing/pid').write_text('999999999\n')
+        (machine.run / 'free').rename(machine.run / 'undoing.999999999')
     assert machine.untouched
+
+
+@pytest.fixture
+def crowded(tmp_path: Path) -> Iterator[Path]:
+    """A directory on a file system of its own that can be filled to the last inode."""
+    if os.geteuid() != 0:
+        pytest.skip('only root can mount')
+    place = tmp_path / 'crowded'
+    place.mkdir()
+    mount = ['mount', '-t', 'tmpfs', '-o', 'size=256k,nr_inodes=40', 'none', str(place)]
+    subprocess.run(mount, check=True, timeout=30)
+    yield place
+    subprocess.run(['umount', '--lazy', str(place)], check=True, timeout=30)  # processes may be just about to leave it
+
+
+def fill(place: Path) -> None:
+    """Take every block and every inode that is left."""
+    for number in range(100):
+        with contextlib.suppress(OSError):
+            (place / f'full-{number}').write_bytes(b'x' * 65536)
+    with pytest.raises(OSError, match='No space'):
+        (place / 'more').mkdir()
+
+
+@pytest.mark.parametrize('end', [None, cut_off, keeper_killed])
+def test_a_disk_that_is_full_by_then_keeps_nothing_from_being_put_back(
+    tmp_path: Path, crowded: Path, end: Callable[[Machine, Warden], None] | None,
+) -> None:
+    machine = Machine(tmp_path, crowded / 'run')
+    warden = machine.warden(patience=2)
+    warden.keep(machine.keeping())
+    warden.act('change', 'allow all;')
+    fill(crowded)
+    if end is None:
+        assert warden.put_back().status == 0
+    else:
+        end(machine, warden)
+    eventually(lambda: machine.untouched)
+    assert machine.untouched
+    for shell in machine.shells:
+        shell.close()
+
+
+def test_a_disk_that_is_full_from_the_beginning_is_refused_and_nothing_stays(tmp_path: Path, crowded: Path) -> None:
+    machine = Machine(tmp_path, crowded / 'run')
+    fill(crowded)
+    with pytest.raises((ModeUnavailable, ShellError)):
+        machine.warden().keep(machine.keeping())
+    eventually(lambda: machine.untouched)
+    assert machine.untouched
+
+
+def test_a_script_that_takes_longer_than_silence_may_last_is_not_taken_for_silence(machine: Machine) -> None:
+    warden = machine.warden(patience=2)
+    with kept(warden, machine.keeping()):
+        assert warden.act('slow').text == 'done at last\n'
+        assert machine.config.read_text() == 'allow all;'
+    assert machine.untouched
+
+
+def test_a_keeper_that_is_killed_takes_its_script_along(machine: Machine) -> None:
+    """Else it would go on changing what has just been put back."""
+    warden = machine.warden(patience=2)
+    warden.keep(machine.keeping())
+    working = threading.Thread(target=_tried, args=(warden,))
+    working.start()
+    eventually((machine.run / 'acting').exists)
+    os.kill(machine.pid('pid'), signal.SIGKILL)
+    warden.close()  # so that its pid is free
+    eventually(lambda: machine.untouched)
+    working.join(timeout=30)
+    time.sleep(7)  # when the script would have changed the file
+    assert machine.untouched
+
+
+def _tried(warden: Warden) -> None:
+    with contextlib.suppress(WpauditError):
+        warden.act('slow')
 
 
 @pytest.mark.parametrize('obstacle', ['file', 'link', 'nowhere'])
@@ -246,8 +327,7 @@ def test_a_directory_that_cannot_be_ours_is_refused(machine: Machine, obstacle: 
     elif obstacle == 'link':
         machine.run.symlink_to(machine.root)
     else:
-        machine = Machine(machine.root)
-        machine.root = machine.root / 'missing'
+        machine = Machine(machine.root, machine.root / 'missing' / 'run')
     with pytest.raises(ModeUnavailable, match='cannot be made'):
         machine.warden()
 

@@ -18,6 +18,7 @@ while ours; do
         [ "$still" -lt "$patience" ] && continue
         kill -9 "$pid" 2>/dev/null
     fi
+    acting=$(cat "$dir/acting" 2>/dev/null) && kill -9 "$acting" 2>/dev/null
     ours || break
     sh "$dir/put-back" "$dir" >/dev/null 2>&1 && break
     tries=$((tries + 1))

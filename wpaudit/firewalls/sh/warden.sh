@@ -19,6 +19,15 @@ say() { # STATUS, and the output on stdin
 
 beat() { date +%s >"$dir/beat.new" && mv -f -- "$dir/beat.new" "$dir/beat"; }
 
+lively() { # shows signs of life while a script runs, but not for ever
+    tries=0
+    while [ "$tries" -lt 180 ] && kill -0 "$$" && [ -d "$dir" ]; do
+        sleep 1
+        beat
+        tries=$((tries + 1))
+    done </dev/null >/dev/null 2>&1
+}
+
 fresh() { # has the keeper of an earlier run shown itself within the last minutes, and does it live?
     read -r pid 2>/dev/null <"$dir/pid" && read -r last 2>/dev/null <"$dir/beat" || return 1
     kill -0 "$pid" 2>/dev/null && [ "$(($(date +%s) - last))" -lt 120 ]
@@ -47,16 +56,20 @@ if ! mkdir -- "$dir" 2>/dev/null; then
     fi
     exit 0
 fi
-echo "$$" >"$dir/pid"
-printf %s "$who" | base64 -d >"$dir/who"
-beat
+# "free" is whose renaming gives the right to undo: see put-back.
+if ! { : >"$dir/free" && echo "$$" >"$dir/pid" && printf %s "$who" | base64 -d >"$dir/who" && beat; } 2>/dev/null; then
+    rm -rf -- "$dir"
+    echo "$dir cannot be written" | say blocked
+    exit 0
+fi
 say open </dev/null
 
 while read -r order name; do
     case $order in
     put)
         read -r text
-        printf %s "$text" | base64 -d >"$dir/$name" && { sync -- "$dir/$name" 2>/dev/null || sync; }
+        printf %s "$text" | base64 -d >"$dir/$name.new" && mv -f -- "$dir/$name.new" "$dir/$name" &&
+            { sync -- "$dir/$name" "$dir" 2>/dev/null || sync; }
         say $? </dev/null
         ;;
     watch)
@@ -74,8 +87,14 @@ while read -r order name; do
         ;;
     act)
         read -r text
-        printf %s "$text" | base64 -d | sh "$dir/$name" >"$dir/output" 2>&1
+        lively &
+        beating=$!
+        # It says its own number first: whoever ends us has to end it too, or it would change what was just put back.
+        # shellcheck disable=SC2016 # the words are the inner shell's
+        printf %s "$text" | base64 -d | sh -c 'echo "$$" >"$0/acting" && exec sh "$0/$1"' "$dir" "$name" >"$dir/output" 2>&1
         status=$?
+        kill "$beating" 2>/dev/null
+        rm -f -- "$dir/acting"
         if [ -e "$dir/output" ]; then say "$status" <"$dir/output"; else echo "$dir is gone" | say 1; fi
         ;;
     beat)

@@ -6,7 +6,9 @@ dir=$1 pid=$2 patience=$3 must_use=$4 made=$5 mode=$6
 shift 6
 trap 'exit 0' TERM
 trap '' HUP INT
-echo "$$" >"$dir/watchdog"
+# The directory of a later run bears the same name; the journal says whose it is.
+ours() { grep -q "\"pid\":$pid[,}]" "$dir/journal.php" 2>/dev/null; }
+ours && echo "$$" >"$dir/watchdog"
 
 away() {
     rm -f -- "$must_use" "$must_use~"
@@ -16,13 +18,12 @@ away() {
 }
 
 over() { # nothing to watch: the run ended while we started
-    [ -e "$dir/journal.php" ] && return
-    rm -f -- "$dir/watchdog"
+    [ "$(cat "$dir/watchdog" 2>/dev/null)" != "$$" ] || rm -f -- "$dir/watchdog"
     rmdir -- "$dir" 2>/dev/null
 }
 
 last='' still=0 tries=0
-while [ -e "$dir/journal.php" ]; do
+while ours; do
     sleep 1 &
     wait $!
     if kill -0 "$pid" 2>/dev/null; then
@@ -32,7 +33,7 @@ while [ -e "$dir/journal.php" ]; do
         [ "$still" -lt "$patience" ] && continue
         kill -9 "$pid" 2>/dev/null
     fi
-    [ -e "$dir/journal.php" ] || break
+    ours || break
     # Isolated: nothing but our own files was ever there.
     [ "$mode" = isolated ] && away
     "$@" eval-file "$dir/agent.php" recover --skip-wordpress --skip-plugins --skip-themes --skip-packages && [ ! -e "$dir/journal.php" ] && break
