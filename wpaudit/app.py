@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wpaudit import __version__
+from wpaudit.app_layers import every_layer
+from wpaudit.app_layers import firewall_checks
 from wpaudit.app_layers import ground_of
 from wpaudit.app_layers import recoveries
 from wpaudit.app_layers import rule_advice
@@ -41,11 +43,9 @@ from wpaudit.domain import Restoration
 from wpaudit.domain import Suspect
 from wpaudit.domain import Verdict
 from wpaudit.errors import UsageError
-from wpaudit.firewalls import FIREWALLS
 from wpaudit.journal import FileJournal
 from wpaudit.ports import Fetcher
 from wpaudit.ports import Ground
-from wpaudit.ports import Layer
 from wpaudit.ports import Listener
 from wpaudit.ports import Prober
 from wpaudit.ports import Shell
@@ -81,6 +81,7 @@ class Remote:
     wp: str = ''
     run_as: str = ''
     allow_root: bool = False
+    sudo: bool = False  # firewalls may be read and changed with ``sudo -n``
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ class Place:
     shell: ShellOptions
     launch: LaunchOptions
     url: str
+    sudo: bool = False
 
 
 def located(remote: Remote) -> Place:
@@ -126,7 +128,7 @@ def located(remote: Remote) -> Place:
         url = site_url(url).geturl().rstrip('/')
     identity = remote.identity or (Path(key).expanduser() if key else None)
     return Place(
-        label=remote.host, target=target, url=url,
+        label=remote.host, target=target, url=url, sudo=remote.sudo,
         shell=ShellOptions(identity, remote.ssh_config, remote.known_hosts, remote.accept_new_host_key, proxyjump),
         launch=LaunchOptions(
             path=remote.path or target.path or alias_path, wp=remote.wp, run_as=remote.run_as,
@@ -223,7 +225,7 @@ def run_bisect(
             hint='use --probe, or --suspects plugins',
         )
     with _fetching(asked) as fetcher, opened(place, journal, seconds=options.max_time, logs=logs) as (site, connection):
-        ground = _Ground(site, connection, place, options.max_time)
+        ground = _Ground(site, connection, place, asked, seconds=options.max_time)
         findings = bisect(
             site, lambda url: prober_for(asked, fetcher, url), replace(options, url=place.url), listener,
             # a command of the user's own is handed one header field, and rules are switched by others
@@ -271,10 +273,13 @@ def _kept(report: Report, journal: FileJournal, text_of: Callable[[Report], str]
 class _Ground:
     """What the firewalls' layers stand on, while a site is open."""
 
-    def __init__(self, site: WpCliSite, connection: Connection, place: Place, seconds: float = 900) -> None:
+    def __init__(
+        self, site: WpCliSite, connection: Connection, place: Place, asked: Asked, *, seconds: float = 900,
+    ) -> None:
         self._site = site
         self._connection = connection
         self._place = place
+        self._asked = asked
         self._seconds = seconds
 
     def __call__(self, inventory: Inventory) -> Ground:
@@ -282,7 +287,11 @@ class _Ground:
         become = self._site.agent.launched.become  # its start opens the connection
         if self._connection.shell is None:
             raise RuntimeError('a running agent has a shell')
-        return ground_of(self._connection.shell, inventory, self._place.url, become=become, seconds=self._seconds)
+        url = self._place.url or inventory.facts.url
+        return ground_of(
+            self._connection.shell, inventory, url, become=become, sudo=self._place.sudo, seconds=self._seconds,
+            requests=() if self._asked.run else requests_of(self._asked, url),
+        )
 
 
 def _rule_advice(findings: Findings, ground: _Ground, asked: Asked, place: Place) -> Mapping[str, tuple[str, ...]]:
@@ -304,6 +313,7 @@ def _report(findings: Findings, place: Place, rules: Mapping[str, tuple[str, ...
         target_url=place.url or facts.url, outcome=findings.verdict, exit_code=findings.exit_code,
         message=_with_cause(findings), site=replace(facts, server=server), mode=findings.mode,
         mode_reason=findings.mode_reason, conflicts=findings.conflicts, fixes=findings.fixes,
+        exemptions=findings.exemptions,
         confidence=confidence(findings), certificate=findings.certificate, probes=tuple(findings.trial.records),
         suspects=findings.suspects, evidence=findings.evidence, learned=findings.learned, gaps=gaps,
         restore=findings.restoration,
@@ -345,23 +355,19 @@ def run_list(remote: Remote) -> tuple[Inventory, tuple[Suspect, ...]]:
     """Run ``wpaudit list``."""
     place = located(remote)
     with opened(place, FileJournal(str(place.target) + place.launch.path)) as (site, connection):
-        inventory = site.inventory()
-        shell = connection.shell
-        layers: dict[str, Layer] = {}
-        if shell is not None:
-            ground = Ground(shell, inventory.facts.path, place.url or inventory.facts.url)
-            layers = {name: make(ground) for name, make in FIREWALLS.items()}
-        found, rules = listing(site, layers)
-        return replace(found, facts=inventory.facts), rules
+        ground = _Ground(site, connection, place, Asked())
+        return listing(site, lambda inventory: every_layer(ground(inventory)))
 
 
 def run_doctor(remote: Remote, asked: Asked) -> tuple[Check, ...]:
     """Run ``wpaudit doctor``."""
     place = located(remote)
     journal = FileJournal(str(place.target) + place.launch.path)
-    with _fetching(asked) as fetcher, opened(place, journal) as (site, _connection):
+    with _fetching(asked) as fetcher, opened(place, journal) as (site, connection):
+        ground = _Ground(site, connection, place, asked)
         return doctor(
             place.label, site, lambda url: fetcher().fetch(Request(place.url or url), timeout=asked.timeout),
+            lambda inventory: firewall_checks(ground(inventory)),
         )
 
 
@@ -370,7 +376,7 @@ def run_restore(remote: Remote) -> Restoration | None:
     place = located(remote)
     journal = FileJournal(str(place.target) + place.launch.path)
     with opened(place, journal) as (site, connection):
-        layers = recoveries(_Ground(site, connection, place)(site.inventory()))
+        layers = recoveries(_Ground(site, connection, place, Asked())(site.inventory()))
         return restore(site, journal, journal.entry(), layers)
 
 

@@ -12,13 +12,17 @@ from urllib.parse import urlsplit
 
 from wpaudit.commands.bisect import RULES
 from wpaudit.commands.verdict import Findings
+from wpaudit.domain import Check
 from wpaudit.domain import Gap
 from wpaudit.domain import Inventory
 from wpaudit.domain import Kind
+from wpaudit.domain import Request
 from wpaudit.domain import Restoration
+from wpaudit.domain import Suspect
 from wpaudit.errors import ShellError
 from wpaudit.firewalls import FIREWALLS
 from wpaudit.firewalls import SWITCHABLE
+from wpaudit.firewalls.acting import may_root
 from wpaudit.ports import Ground
 from wpaudit.ports import Layer
 from wpaudit.ports import Shell
@@ -27,13 +31,38 @@ MOST_ADVICE = 3  # changes told for one rule; the narrowest come first
 
 
 def ground_of(
-    shell: Shell, inventory: Inventory, url: str, *, become: Sequence[str] = (), seconds: float = 900.0,
+    shell: Shell, inventory: Inventory, url: str, *, become: Sequence[str] = (), sudo: bool = False,
+    requests: Sequence[Request] = (), seconds: float = 900.0,
 ) -> Ground:
-    """Return what layers stand on, to be changed by the user of the words ``become``."""
+    """Return what layers stand on, to be changed by the user of the words ``become``, or as root with ``sudo``."""
     return Ground(
-        shell, inventory.facts.path, url or inventory.facts.url, become=tuple(become), sudo=True, by=_signature(),
-        seconds=seconds,
+        shell, inventory.facts.path, url or inventory.facts.url, become=tuple(become), sudo=sudo,
+        requests=tuple(requests), by=_signature(), seconds=seconds,
     )
+
+
+def every_layer(ground: Ground) -> dict[str, Layer]:
+    """Return all layers, those that can only be listed too."""
+    return {name: make(ground) for name, make in FIREWALLS.items()}
+
+
+def firewall_checks(ground: Ground) -> tuple[Check, ...]:
+    """Say of each firewall that is there how many rules can be read and switched, and what would open the others."""
+    checks = [Check('sudo', not why, why or 'works', why) for why in [may_root(ground)]] if ground.sudo else []
+    for name, layer in every_layer(ground).items():
+        found, gaps = layer.listing()
+        if found or gaps:
+            checks.append(_firewall(name, found, gaps))
+    return tuple(checks)
+
+
+def _firewall(name: str, found: Sequence[Suspect], gaps: Sequence[Gap]) -> Check:
+    switched = sum(not one.stuck for one in found) if name in SWITCHABLE else 0
+    live = sum(bool(one.live_only) and not one.stuck for one in found)
+    detail = f'{len(found)} rules, {switched - live} of them can be switched for single requests'
+    detail += f', {live} for everybody only' if live else ''
+    reasons = [*(one.stuck or one.live_only for one in found), *(f'{one.what}: {one.why}' for one in gaps)]
+    return Check(name, None, detail, '; '.join(filter(None, dict.fromkeys(reasons))))
 
 
 def switchable(ground: Ground) -> tuple[Layer, ...]:
@@ -59,9 +88,11 @@ def rule_gaps(findings: Findings) -> tuple[Gap, ...]:
 def rule_advice(ground: Ground, findings: Findings, url: str) -> dict[str, tuple[str, ...]]:
     """Return what to change so that ``url`` passes the rules of the first fix, by rule."""
     path = urlsplit(url).path or '/'
-    found: dict[str, tuple[str, ...]] = {}
+    found = {
+        one.rule: (f'{one.effect}, which probes have shown to be enough:', *one.lines) for one in findings.exemptions
+    }
     for one in findings.fixes[0] if findings.fixes else ():
-        if one.kind is Kind.RULE and one.layer in SWITCHABLE:
+        if one.kind is Kind.RULE and one.layer in SWITCHABLE and one.id not in found:
             with suppress(ShellError):  # the rule is named all the same
                 found[one.id] = SWITCHABLE[one.layer].advice(ground, one, path)[:MOST_ADVICE]
     return found

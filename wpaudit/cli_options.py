@@ -55,6 +55,8 @@ def place_options(command: Command) -> Command:
         click.option('--wp', default='', metavar='CMD', help='How to start WP-CLI there, e.g. "php ~/wp-cli.phar".'),
         click.option('--run-as', default='', metavar='USER', help='Instead of the owner of wp-config.php.'),
         click.option('--allow-root', is_flag=True, help='Run WordPress code as root if the site belongs to root.'),
+        click.option('--sudo', is_flag=True,
+                     help='Read and switch firewalls with sudo -n where only root may; see: wpaudit doctor --sudo.'),
         click.option('--output', type=WRITABLE, help='Write the result to a file.'),
         click.option('--quiet', is_flag=True, help='No progress on stderr.'),
         click.option('--verbose', is_flag=True, help='Every probe, one line each.'),

@@ -84,6 +84,21 @@ class Suspect:
     where: str = ''
     requires: tuple[str, ...] = ()  # ids of suspects that must be on when this one is
     stuck: str = ''  # why it can only be listed, not switched
+    live_only: str = ''  # why it can be switched for everybody only, not for single requests
+
+
+@dataclass(frozen=True)
+class Exemption:
+    """A change that lets a request pass one rule and leaves the rule where it is: narrower than to switch it off.
+
+    ``id`` may be off in a probe in the rule's place, which tells whether it is enough. ``lines`` are what a person has
+    to write, and where.
+    """
+
+    id: str
+    rule: str    # id of the suspect
+    effect: str  # "rule 942100 no longer looks at ARGS:q in requests to /search"
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -333,6 +348,7 @@ class Report:
     probes: tuple[ProbeRecord, ...] = ()
     suspects: tuple[Suspect, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    exemptions: tuple[Exemption, ...] = ()  # from rules of the first fix; probes have shown that they are enough
     learned: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # undeclared dependencies that showed
     gaps: tuple[Gap, ...] = ()
     restore: Restoration | None = None

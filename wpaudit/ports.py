@@ -15,6 +15,7 @@ from typing import Protocol
 
 from wpaudit.domain import Answer
 from wpaudit.domain import Evidence
+from wpaudit.domain import Exemption
 from wpaudit.domain import Gap
 from wpaudit.domain import Inventory
 from wpaudit.domain import Mark
@@ -164,6 +165,12 @@ class Switcher(Protocol):
         NotRestored when the host's state is not what this run left there.
         """
 
+    def exemptions(self, rules: frozenset[str]) -> tuple[Exemption, ...]:
+        """Return changes narrower than to switch these suspects off, for each the narrowest first.
+
+        What was returned once may be in ``off`` of ``switched``. A layer that knows none returns none.
+        """
+
     def restoration(self) -> Restoration:
         """Return how the site was left; meaningful after the layer's context was closed."""
 
@@ -208,6 +215,7 @@ class Ground:
     url: str
     become: tuple[str, ...] = ()  # words that put a command under the site's owner; empty when the login is
     sudo: bool = False      # ``sudo -n`` may be used for what only root may do
+    requests: tuple[Request, ...] = ()  # what a probe sends
     by: str = ''            # who runs this, for others who find it running
     seconds: float = 900.0  # how long a run may last; what is put on the host expires a little later by itself
     keep: str = '/var/tmp/wpaudit-firewall'  # noqa: S108 - the warden's directory on the host, made by mkdir(2)
@@ -220,6 +228,9 @@ class Layer(Protocol):
 
     def listing(self) -> tuple[tuple[Suspect, ...], tuple[Gap, ...]]:
         """List the rules and what could not be read; nothing at all when the firewall is absent."""
+
+    def evidence(self) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
+        """Read bounded log tails that speak against some rules. Meaningful after a request has failed."""
 
     def switching(self, mode: Mode) -> AbstractContextManager[Switcher]:
         """As ``Site.switching``, for this layer's suspects."""

@@ -25,6 +25,7 @@ from wpaudit.commands.verdict import Findings
 from wpaudit.domain import Gap
 from wpaudit.domain import Inventory
 from wpaudit.domain import Kind
+from wpaudit.domain import Mode
 from wpaudit.domain import Stage
 from wpaudit.domain import Verdict
 from wpaudit.errors import CannotStart
@@ -91,7 +92,7 @@ def _searched(run: Run, layers: Callable[[], Sequence[Layer]]) -> Findings:
     if Kind.RULE not in run.options.kinds:
         return run.conduct()
     if run.options.kinds == {Kind.RULE} or not run.options.rules_later or _asks_for_rules(run):
-        return _layered(run, Layered(run.site, layers())).conduct()
+        return _layered(run, _together(run, layers())).conduct()
     return _plugins_then_rules(run, layers)
 
 
@@ -125,13 +126,17 @@ def _plugins_then_rules(run: Run, layers: Callable[[], Sequence[Layer]]) -> Find
 
 def _with_rules(run: Run, layers: Sequence[Layer], reason: str) -> Findings | None:
     """Search plugins and rules together; None when there are no rules."""
-    layered = Layered(run.site, layers)
+    layered = _together(run, layers)
     if not any(one.kind is Kind.RULE for one in layered.suspects()):
         for gap in layered.gaps():
             run.listener.note(f'{gap.what}: {gap.why}')
         return None
     run.listener.note(f'{reason}; looking at the rules of the firewalls too')
     return _layered(run, layered).conduct()
+
+
+def _together(run: Run, layers: Sequence[Layer]) -> Layered:
+    return Layered(run.site, layers, run.options.mode or Mode.ISOLATED)
 
 
 def _layered(run: Run, site: Layered) -> Run:

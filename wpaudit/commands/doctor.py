@@ -26,10 +26,13 @@ class Examined(Protocol):
         """Say what could be done."""
 
 
-def doctor(label: str, site: Examined, fetch: Callable[[str], Answer]) -> tuple[Check, ...]:
+def doctor(
+    label: str, site: Examined, fetch: Callable[[str], Answer],
+    firewalls: Callable[[Inventory], Sequence[Check]] = lambda inventory: (),
+) -> tuple[Check, ...]:
     """Return one check a line, until the first that everything after it needs.
 
-    ``fetch`` gets the page at a base URL.
+    ``fetch`` gets the page at a base URL, ``firewalls`` says what could be done with the host's rules.
     """
     checks: list[Check] = []
     try:
@@ -42,6 +45,7 @@ def doctor(label: str, site: Examined, fetch: Callable[[str], Answer]) -> tuple[
     checks.extend(site.abilities())
     checks.append(_free(site))
     checks.append(_page(facts.url, fetch(facts.url)))
+    checks.extend(firewalls(inventory))
     return tuple(checks)
 
 

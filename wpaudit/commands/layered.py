@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from wpaudit.domain import Answer
 from wpaudit.domain import Evidence
+from wpaudit.domain import Exemption
 from wpaudit.domain import Gap
 from wpaudit.domain import Inventory
 from wpaudit.domain import Mark
@@ -33,11 +34,12 @@ _SHOWN = 4  # ids listed before "and N more"
 
 
 class Layered:
-    """A ``Site`` whose suspects are its plugins and the rules of ``layers``."""
+    """A ``Site`` whose suspects are its plugins and the rules of ``layers`` that can be switched in ``mode``."""
 
-    def __init__(self, site: Site, layers: Sequence[Layer]) -> None:
+    def __init__(self, site: Site, layers: Sequence[Layer], mode: Mode = Mode.ISOLATED) -> None:
         self._site = site
         self._layers = layers
+        self._mode = mode
         self._listed: list[tuple[Layer, tuple[Suspect, ...]]] | None = None
         self._gaps: list[Gap] = []
         self._others = False  # whether there are rules that cannot be switched
@@ -60,8 +62,17 @@ class Layered:
         return (*self._site.suspects(), *rules)
 
     def evidence(self) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
-        """Return what speaks against some suspects."""
-        return self._site.evidence()
+        """Return what speaks against some suspects: what the firewalls' logs say, then what the site's do."""
+        found: list[Evidence] = []
+        gaps: list[Gap] = []
+        for layer, rules in self._rules():
+            known = frozenset(_ids(rules))
+            told, missing = layer.evidence() if rules else ((), ())
+            meant = (replace(one, suspects=tuple(each for each in one.suspects if each in known)) for one in told)
+            found += [one for one in meant if one.suspects]
+            gaps += missing
+        evidence, missing = self._site.evidence()
+        return (*found, *evidence), (*gaps, *missing)
 
     def gaps(self) -> tuple[Gap, ...]:
         """Return what could not be read of the firewalls, and which of their rules cannot be switched."""
@@ -91,21 +102,30 @@ class Layered:
             self._listed = []
             for layer in self._layers:
                 found, gaps = layer.listing()
-                able = tuple(one for one in found if not one.stuck)
+                able = tuple(one for one in found if not self._held(one))
                 known = frozenset(_ids(able))
                 self._listed.append((layer, tuple(
                     replace(one, requires=tuple(each for each in one.requires if each in known)) for one in able)))
-                self._gaps += [*gaps, *_stuck(found)]
+                self._gaps += [*gaps, *self._left_out(found)]
                 self._others = self._others or len(able) < len(found)
         return self._listed
 
+    def _held(self, rule: Suspect) -> str:
+        """Say why a rule cannot be switched in this mode, '' when it can."""
+        if rule.stuck or self._mode is Mode.LIVE or not rule.live_only:
+            return rule.stuck
+        return f'{rule.live_only}; --mode live switches it for everybody'
 
-def _stuck(found: Sequence[Suspect]) -> Iterator[Gap]:
-    """Say which rules are not among the suspects, by reason."""
-    for why in dict.fromkeys(one.stuck for one in found if one.stuck):
-        ids = [one.id for one in found if one.stuck == why]
-        more = f' and {len(ids) - _SHOWN} more' if len(ids) > _SHOWN else ''
-        yield Gap(', '.join(ids[:_SHOWN]) + more, f'not switched: {why}')
+    def _left_out(self, found: Sequence[Suspect]) -> Iterator[Gap]:
+        """Say which rules are not among the suspects, by reason."""
+        reasons = {one.id: self._held(one) for one in found}
+        for why in dict.fromkeys(filter(None, reasons.values())):
+            yield _stuck([one for one, reason in reasons.items() if reason == why], why)
+
+
+def _stuck(ids: Sequence[str], why: str) -> Gap:
+    more = f' and {len(ids) - _SHOWN} more' if len(ids) > _SHOWN else ''
+    return Gap(', '.join(ids[:_SHOWN]) + more, f'not switched: {why}')
 
 
 def _ids(suspects: Sequence[Suspect]) -> list[str]:
@@ -118,6 +138,7 @@ class Together:
     def __init__(self, parts: Sequence[tuple[Switcher, frozenset[str]]], *, others_on: bool = False) -> None:
         """``others_on``: there are rules besides, which stay on."""
         self._parts = parts
+        self._exempt: list[frozenset[str]] = [frozenset()] * len(parts)  # ids of exemptions, part by part
         self._others_on = others_on
         self._site = parts[0][0]
         self.mode = self._site.mode
@@ -140,11 +161,18 @@ class Together:
             steps: list[Step] = []
             rules_on = self._others_on
             for number, (switcher, known) in enumerate(self._parts):
-                mine = off & known
-                rules_on = rules_on or (number > 0 and mine != known)
+                mine = off & (known | self._exempt[number])
+                rules_on = rules_on or (number > 0 and not known <= mine)
                 steps.append(stack.enter_context(
                     switcher.switched(mine, theme=theme and number == 0, record=record and number == 0)))
             yield _Steps(steps, len(off - self._parts[0][1]), rules_on)
+
+    def exemptions(self, rules: frozenset[str]) -> tuple[Exemption, ...]:
+        """Return what every layer knows to be narrower than to switch its rules among these off."""
+        found = [switcher.exemptions(rules & known) for switcher, known in self._parts]
+        self._exempt = [
+            before | {one.id for one in new} for before, new in zip(self._exempt, found, strict=True)]
+        return tuple(one for new in found for one in new)
 
     def restoration(self) -> Restoration:
         """Return how all of it was left: verified when every part is."""

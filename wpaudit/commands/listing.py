@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Mapping
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -20,19 +20,15 @@ class Readable(Protocol):
         """List everything."""
 
 
-def listing(site: Readable, layers: Mapping[str, Layer]) -> tuple[Inventory, tuple[Suspect, ...]]:
-    """Return the site's inventory and the firewall rules of ``layers``, gaps joined."""
+def listing(
+    site: Readable, layers: Callable[[Inventory], Mapping[str, Layer]],
+) -> tuple[Inventory, tuple[Suspect, ...]]:
+    """Return the site's inventory and the firewall rules of its host's ``layers``, gaps joined."""
     inventory = site.inventory()
     rules: list[Suspect] = []
     gaps: list[Gap] = list(inventory.gaps)
-    for layer in layers.values():
+    for layer in layers(inventory).values():
         found, missing = layer.listing()
         rules.extend(found)
         gaps.extend(missing)
-    if not layers:
-        gaps.append(Gap('firewall rules', 'this version of wpaudit reads no firewall; look at them on the host'))
-    return replace(inventory, gaps=_distinct(gaps)), tuple(rules)
-
-
-def _distinct(gaps: Sequence[Gap]) -> tuple[Gap, ...]:
-    return tuple(dict.fromkeys(gaps))
+    return replace(inventory, gaps=tuple(dict.fromkeys(gaps))), tuple(rules)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wpaudit.commands import baseline
 from wpaudit.commands import visits
+from wpaudit.commands.exempting import Exempting
 from wpaudit.commands.opinion import Asking
 from wpaudit.commands.opinion import Opinion
 from wpaudit.commands.opinion import hints
@@ -214,7 +215,11 @@ class Run:
             return self.findings.with_finding(best, Verdict.INCONCLUSIVE, error.message, search.suspicion(), error.hint)
         if not finding.conflicts:
             return self.findings.with_finding(finding, Verdict.INCONCLUSIVE, finding.unresolved, search.suspicion())
-        return self.findings.with_finding(finding, Verdict.CULPRIT, '')
+        findings = self.findings.with_finding(finding, Verdict.CULPRIT, '')
+        narrower = Exempting(
+            self.trial, switcher, findings.fixes[0] if findings.fixes else (), parallel=self.options.parallel,
+            theme=theme)
+        return replace(findings, exemptions=narrower.proven())
 
     def _still_there(self, switcher: Switcher, *, theme: bool) -> None:
         """Raise Unsteady when an unsteady failure has stopped meanwhile: then passes say nothing."""

@@ -13,6 +13,7 @@ from wpaudit.commands.steadiness import Steadiness
 from wpaudit.commands.trial import Trial
 from wpaudit.domain import Claim
 from wpaudit.domain import Evidence
+from wpaudit.domain import Exemption
 from wpaudit.domain import Gap
 from wpaudit.domain import Inventory
 from wpaudit.domain import Kind
@@ -55,6 +56,7 @@ class Findings:
     fixes: tuple[tuple[Suspect, ...], ...] = ()
     certificate: tuple[Claim, ...] = ()
     suspicion: tuple[str, ...] = ()
+    exemptions: tuple[Exemption, ...] = ()  # from rules of the first fix; probes have shown that they are enough
     learned: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     complete: bool = False
     evidence: tuple[Evidence, ...] = ()

@@ -1,12 +1,18 @@
-"""A shell on which every command runs as another user: as the owner of the files that a layer changes."""
+"""A shell on which every command runs as another user: as the owner of the files that a layer changes, or as root."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from wpaudit.errors import ModeUnavailable
 from wpaudit.ports import CommandResult
+from wpaudit.ports import Ground
 from wpaudit.ports import Process
 from wpaudit.ports import Shell
+
+SUDO = ('sudo', '-n')  # never asks for a password (sudo(8))
+SECONDS = 30.0
 
 
 class Acting:
@@ -27,3 +33,28 @@ class Acting:
 
     def close(self) -> None:
         """Leave the shell open: it is somebody else's."""
+
+
+def rooted(ground: Ground) -> Ground:
+    """Return the ground as root has it. Raises ModeUnavailable where the login neither is root nor may become it."""
+    why = may_root(ground)
+    if why:
+        raise ModeUnavailable(why)
+    return ground if _is_root(ground) else replace(ground, shell=Acting(ground.shell, SUDO))
+
+
+def may_root(ground: Ground) -> str:
+    """Say why nothing may be changed as root, and what would open it; '' where it may. Asks sudo only if allowed to."""
+    if _is_root(ground):
+        return ''
+    name = ground.shell.run(['id', '-un'], timeout=SECONDS).stdout.decode('utf-8', 'replace').strip()
+    line = f'{name} ALL=(root) NOPASSWD: /bin/sh, /usr/bin/sh'
+    if not ground.sudo:
+        return f'only root may change it: use --sudo, with this line in sudoers: {line}'
+    if ground.shell.run((*SUDO, 'sh', '-c', ':'), timeout=SECONDS).status:
+        return f'only root may change it, and sudo -n does not let {name}: put this line in sudoers: {line}'
+    return ''
+
+
+def _is_root(ground: Ground) -> bool:
+    return ground.shell.run(['id', '-u'], timeout=SECONDS).stdout.split()[-1:] == [b'0']

@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import datetime
 from datetime import timedelta
 
+from wpaudit.domain import Evidence
 from wpaudit.domain import Gap
 from wpaudit.domain import Kind
 from wpaudit.domain import Mode
@@ -96,6 +97,10 @@ class Htaccess:
         if len(found) > MOST_SUSPECTS:
             gaps = (*gaps, Gap(_SOURCES, f'there are {len(found):,} of them; {MOST_SUSPECTS:,} are listed'))
         return tuple(found[:MOST_SUSPECTS]), tuple(dict.fromkeys((*gaps, *unswitchable(files))))
+
+    def evidence(self) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
+        """Know of no log that would name one of these rules."""
+        return (), ()
 
     @contextmanager
     def switching(self, mode: Mode) -> Iterator[Switcher]:

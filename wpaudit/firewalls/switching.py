@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from dataclasses import replace
 
 from wpaudit.domain import Answer
+from wpaudit.domain import Exemption
 from wpaudit.domain import Mode
 from wpaudit.domain import Request
 from wpaudit.domain import Restoration
@@ -42,22 +43,36 @@ class RuleStep:
         """Record nothing."""
 
 
+Exempting = Callable[[frozenset[str]], tuple[Exemption, ...]]
+
+
+def _none(rules: frozenset[str]) -> tuple[Exemption, ...]:
+    return ()
+
+
 class RuleSwitcher:
     """The switcher of one layer. ``hold`` makes exactly ``off`` be off and returns the fields a probe needs for it."""
 
     records = False
     certain = False
 
-    def __init__(self, mode: Mode, hold: Callable[[frozenset[str]], Fields], *, parallel: bool) -> None:
+    def __init__(
+        self, mode: Mode, hold: Callable[[frozenset[str]], Fields], *, parallel: bool, exempting: Exempting = _none,
+    ) -> None:
         self.mode = mode
         self.parallel = parallel
         self._hold = hold
+        self._exempting = exempting
         self._restoration = Restoration(verified=False, message='the firewall has not been put back yet')
 
     @contextmanager
     def switched(self, off: frozenset[str], *, theme: bool = False, record: bool = False) -> Iterator[RuleStep]:
         """Hold exactly ``off`` off; a firewall has neither theme nor recorder."""
         yield RuleStep(self._hold(off))
+
+    def exemptions(self, rules: frozenset[str]) -> tuple[Exemption, ...]:
+        """Return what the layer knows to be narrower than to switch these rules off."""
+        return self._exempting(rules)
 
     def restoration(self) -> Restoration:
         """Return how the layer was left."""
@@ -82,8 +97,10 @@ def warded(ground: Ground, name: str, keeping: Callable[[str], Keeping]) -> Iter
     """
     made: list[RuleSwitcher] = []
 
-    def make(mode: Mode, hold: Callable[[frozenset[str]], Fields], *, parallel: bool) -> RuleSwitcher:
-        made.append(RuleSwitcher(mode, hold, parallel=parallel))
+    def make(
+        mode: Mode, hold: Callable[[frozenset[str]], Fields], *, parallel: bool, exempting: Exempting = _none,
+    ) -> RuleSwitcher:
+        made.append(RuleSwitcher(mode, hold, parallel=parallel, exempting=exempting))
         return made[-1]
 
     directory = kept_in(ground, name)

@@ -45,6 +45,9 @@ def report(result: Report, *, verbose: bool = False, colour: bool = False) -> st
         'cause': None if result.cause is None else _cause(result.cause), 'rate': _rate(result.rate),
         'conflicts': [_suspects(conflict) for conflict in result.conflicts],
         'fixes': [_suspects(fix) for fix in result.fixes],
+        'exemptions': [
+            {'id': one.id, 'rule': one.rule, 'effect': one.effect, 'lines': one.lines} for one in result.exemptions
+        ],
         'confidence': result.confidence,
         'certificate': [_claim(claim) for claim in result.certificate],
         'probes': [
@@ -68,7 +71,7 @@ def inventory(found: Inventory, rules: Sequence[Suspect] = (), *, colour: bool =
     """Write ``wpaudit.list/1``."""
     return _written({
         'schema': 'wpaudit.list/1', 'version': __version__, 'site': _site(found.facts),
-        'components': [_component(one) for one in found.components], 'rules': _suspects(rules),
+        'components': [_component(one) for one in found.components], 'rules': _rules(rules),
         'gaps': _gaps(found.gaps),
     })
 
@@ -148,6 +151,13 @@ def _suspects(suspects: Sequence[Suspect]) -> list[dict[str, Any]]:
         {'kind': one.kind, 'id': one.id, 'name': one.name, 'version': one.version, 'layer': one.layer,
          'where': one.where}
         for one in suspects
+    ]
+
+
+def _rules(rules: Sequence[Suspect]) -> list[dict[str, Any]]:
+    return [
+        {**known, 'stuck': one.stuck, 'live_only': one.live_only}
+        for one, known in zip(rules, _suspects(rules), strict=True)
     ]
 
 

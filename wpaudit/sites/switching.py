@@ -208,6 +208,10 @@ class PluginSwitcher:
         else:
             yield BareStep()
 
+    def exemptions(self, rules: frozenset[str]) -> tuple[()]:
+        """Know nothing narrower than to switch a plugin off."""
+        return ()
+
     def restoration(self) -> Restoration:
         """Return how the site was left."""
         return self._restoration or Restoration(verified=False, message='the run has not been put back yet')

@@ -13,6 +13,8 @@ from fixtures.site import fails_with
 from wpaudit.commands.bisect import bisect
 from wpaudit.commands.options import Options
 from wpaudit.commands.verdict import Findings
+from wpaudit.domain import Evidence
+from wpaudit.domain import Exemption
 from wpaudit.domain import Gap
 from wpaudit.domain import Kind
 from wpaudit.domain import Mode
@@ -175,3 +177,70 @@ def test_a_message_says_what_is_a_plugin_and_what_a_rule() -> None:
     found = run(site, FakeLayer('waf', RULES, site), rules_later=False)
     assert f'the plugin {PLUGINS[2].title()}' in found.message
     assert f'the rule rule {RULES[7]}' in found.message
+
+
+def test_a_rule_that_is_for_everybody_only_is_a_suspect_in_live_mode_only() -> None:
+    site = site_blocking((RULES[7],), (RULES[2],))
+    layer = FakeLayer('waf', RULES, site, live_only=frozenset(RULES[7:8]))
+    assert ids(run(site, layer, mode=Mode.LIVE).fixes) == {frozenset([RULES[2], RULES[7]])}
+    site = site_blocking((RULES[2],))
+    found = run(site, FakeLayer('waf', RULES, site, live_only=frozenset(RULES[7:8])))
+    assert ids(found.conflicts) == {frozenset([RULES[2]])}
+    assert RULES[7] not in {one.id for one in found.suspects}
+    [gap] = [gap for gap in found.gaps if gap.what == RULES[7]]
+    assert '--mode live' in gap.why
+
+
+def test_what_a_firewall_logged_orders_the_search() -> None:
+    hint = Evidence('waf', 'its log names it', (RULES[9], 'unheard of'), 200.0)
+
+    def made(*hints: Evidence) -> tuple[int, Findings]:
+        site = site_blocking((RULES[9],))
+        found = run(site, FakeLayer('waf', RULES, site, hints=hints), kinds=frozenset({Kind.RULE}))
+        assert ids(found.conflicts) == {frozenset([RULES[9]])}
+        return len(found.trial.records), found
+
+    told, findings = made(hint)
+    assert told < made()[0]
+    assert findings.evidence[0].suspects == (RULES[9],)
+
+
+def exemption(rule: str, what: str) -> Exemption:
+    return Exemption(f'{rule};{what}', rule, f'{rule} no longer looks at {what}', (f'exempt {rule} {what}',))
+
+
+NARROW, WIDE = exemption(RULES[4], 'ARGS:q'), exemption(RULES[4], '/search')
+OTHER = exemption(RULES[8], 'ARGS:z')
+
+
+@pytest.mark.parametrize(('offered', 'proven'), [
+    ((), ()),
+    (((NARROW, True), (WIDE, True)), (NARROW,)),
+    (((NARROW, False), (WIDE, True)), (WIDE,)),
+    (((NARROW, False), (WIDE, False)), ()),
+    (((OTHER, True),), ()),
+])
+def test_the_narrowest_exemption_that_a_probe_shows_to_be_enough(
+    offered: tuple[tuple[Exemption, bool], ...], proven: tuple[Exemption, ...],
+) -> None:
+    site = site_blocking((RULES[4],))
+    layer = FakeLayer('waf', RULES, site, exempting=offered)
+    found = run(site, layer)
+    assert ids(found.conflicts) == {frozenset([RULES[4]])}
+    assert found.exemptions == proven
+    assert layer.restored == 1
+
+
+def test_each_rule_of_a_fix_gets_an_exemption_of_its_own() -> None:
+    site = site_blocking((RULES[4],), (RULES[8],), failing=((PLUGINS[2],),))
+    offered = ((NARROW, False), (WIDE, True), (OTHER, True))
+    found = run(site, FakeLayer('waf', RULES, site, exempting=offered))
+    assert ids(found.fixes) == {frozenset([RULES[4], RULES[8], PLUGINS[2]])}
+    assert found.exemptions == (WIDE, OTHER)
+
+
+def test_a_budget_that_ends_before_the_exemptions_leaves_the_verdict() -> None:
+    site = site_blocking((RULES[4],))
+    spent = len(run(site, FakeLayer('waf', RULES, site)).trial.records)
+    found = run(site, FakeLayer('waf', RULES, site, exempting=((NARROW, True),)), max_probes=spent)
+    assert (found.verdict, found.exemptions) == (Verdict.CULPRIT, ())

@@ -8,6 +8,7 @@ from wpaudit.domain import Check
 from wpaudit.domain import Claim
 from wpaudit.domain import Component
 from wpaudit.domain import Evidence
+from wpaudit.domain import Exemption
 from wpaudit.domain import Gap
 from wpaudit.domain import Inventory
 from wpaudit.domain import Kind
@@ -51,6 +52,7 @@ CULPRIT = Report(
               Evidence('recorder', 'died in acme @ init', ('acme/acme.php',), 1000.0, 'certified by probes 3 and 4')),
     gaps=(Gap('firewall rules', 'not read by this version'),),
     restore=Restoration(True, 'sha256:aa', 'sha256:aa', (), 0.0),
+    exemptions=(Exemption('942100;ARGS:q', '942100', 'rule 942100 no longer looks at ARGS:q', (HOSTILE,)),),
     advice=('wp plugin deactivate acme/acme --path=/srv/www --skip-plugins --skip-themes', 'then tell its authors'),
     record='/home/me/.local/state/wpaudit/runs/1.json', costs={'total_seconds': 4.25, 'probes': 3.0},
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
+from wpaudit.domain import Evidence
 from wpaudit.domain import Gap
 from wpaudit.domain import Kind
 from wpaudit.domain import Mode
@@ -52,6 +53,10 @@ class ModSecurity:
             return (), (Gap('rules of ModSecurity', error.message),)
         found = tuple(self._found(configurations))
         return suspects(found), (*gaps, *_idle(found))
+
+    def evidence(self) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
+        """Know of no log that would name one of these rules."""
+        return (), ()
 
     def switching(self, mode: Mode) -> AbstractContextManager[Switcher]:
         """Refuse: what a harness has to say is known (``harness``), but nobody puts it on a host and takes it away."""

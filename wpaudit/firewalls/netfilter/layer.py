@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
+from wpaudit.domain import Evidence
 from wpaudit.domain import Gap
 from wpaudit.domain import Kind
 from wpaudit.domain import Mode
@@ -39,6 +40,10 @@ class NetfilterLayer:
             return listed(self._reader.read())
         except CommandTimeout as error:
             return (), (Gap('netfilter rules', error.message),)
+
+    def evidence(self) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
+        """Know of no log that would name one of these rules."""
+        return (), ()
 
     def switching(self, mode: Mode) -> AbstractContextManager[Switcher]:
         """Refuse: rules of the packet filter are listed and planned for, and not switched by this version."""
