@@ -116,12 +116,23 @@ def _plugins_then_rules(run: Run, layers: Callable[[], Sequence[Layer]]) -> Find
         findings = replace(run, rules_next=True).conduct()
     except Unreached as error:
         return _with_rules(run, layers(), error.message) or run.conduct()
-    if findings.verdict is not Verdict.NOT_A_SUSPECT:
-        return findings
     try:
-        return _with_rules(run, layers(), findings.message) or findings
+        if findings.verdict is Verdict.NOT_A_SUSPECT:
+            return _with_rules(run, layers(), findings.message) or findings
+        if findings.verdict is Verdict.CULPRIT and findings.ended:
+            return _partners(run, layers(), findings)
     except ModeUnavailable as error:  # what is known of the plugins is worth telling all the same
         return replace(findings, gaps=(*findings.gaps, Gap(RULES, f'none of them was switched: {error.message}')))
+    return findings
+
+
+def _partners(run: Run, layers: Sequence[Layer], findings: Findings) -> Findings:
+    """Look whether rules have a part in what these plugins do: PHP had ended well, and they look at its answer."""
+    named = {one.id for conflict in findings.conflicts for one in conflict}
+    others = tuple(one.id for one in run.site.suspects() if one.id not in named)
+    narrowed = replace(run, options=replace(run.options, keep=(*run.options.keep, *others)))
+    found = _with_rules(narrowed, layers, f'{findings.message}, though PHP comes to its end')
+    return findings if found is None or found.verdict is not Verdict.CULPRIT else found
 
 
 def _with_rules(run: Run, layers: Sequence[Layer], reason: str) -> Findings | None:

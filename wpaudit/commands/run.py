@@ -145,6 +145,7 @@ class Run:
         if base.steadiness is None:
             return replace(self.findings, verdict=Verdict.HEALTHY, message=HEALTHY)
         self._tell(base.steadiness)
+        self.findings = replace(self.findings, ended=_ended(base.on))
         if self.opinions:
             self.opinion = self.opinions((*self.visits, *base.on), thorough=base.outcome is Outcome.FAIL)
         if base.outcome is Outcome.FAIL:
@@ -286,6 +287,12 @@ def _weights(evidence: Sequence[Evidence]) -> dict[str, float]:
         for suspect in one.suspects:
             weights[suspect] = weights.get(suspect, 1.0) * one.weight
     return weights
+
+
+def _ended(seen: Sequence[Observation]) -> bool:
+    """Tell whether the marks of all failing probes say that PHP had come as far as its shutdown functions."""
+    marks = [mark for one in seen if one.outcome is Outcome.FAIL for mark in one.marks]
+    return bool(marks) and all(mark is not None and mark.stage == 'ended' for mark in marks)
 
 
 def _left(problem: Problem, made: int) -> int:

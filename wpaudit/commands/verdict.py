@@ -65,6 +65,7 @@ class Findings:
     mode_reason: str = ''
     restoration: Restoration | None = None
     steadiness: Steadiness | None = None
+    ended: bool = False  # whether PHP came to its end in each failing probe, so that what is behind it may have a part
     diagnosis: Diagnosis | None = None  # what triage says of the failure
 
     @property

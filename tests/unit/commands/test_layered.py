@@ -83,6 +83,22 @@ def test_a_plugin_and_a_rule_that_only_fail_together() -> None:
     assert ids(found.fixes) == {frozenset([PLUGINS[2]]), frozenset([RULES[7]])}
 
 
+def test_a_rule_that_minds_what_a_plugin_says_is_found_where_php_comes_to_its_end() -> None:
+    site = FakeSite.of(*PLUGINS, failing=fails_with([PLUGINS[2], RULES[7]]), stage='ended')
+    layer = FakeLayer('waf', RULES, site)
+    found = run(site, layer)
+    assert ids(found.conflicts) == {frozenset([PLUGINS[2], RULES[7]])}
+    assert layer.restored == 1
+
+
+@pytest.mark.parametrize('more', [{}, {'modes': frozenset()}, {'rules': ()}])
+def test_a_plugin_that_fails_without_any_rule_is_named_alone(more: dict[str, object]) -> None:
+    site = FakeSite.of(*PLUGINS, failing=fails_with([PLUGINS[2]], [PLUGINS[4], PLUGINS[5]]), stage='ended')
+    found = run(site, FakeLayer(**{'name': 'waf', 'rules': RULES, 'site': site, **more}))  # type: ignore[arg-type]  # fields
+    assert ids(found.conflicts) == {frozenset([PLUGINS[2]]), frozenset([PLUGINS[4], PLUGINS[5]])}
+    assert found.verdict is Verdict.CULPRIT
+
+
 def test_a_plugin_alone_costs_no_look_at_firewalls() -> None:
     site = FakeSite.of(*PLUGINS, failing=fails_with([PLUGINS[2]]))
     layer = FakeLayer('waf', RULES, site)
