@@ -16,8 +16,14 @@ from wpaudit.errors import Interrupted
 ENDING = tuple(getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, name))
 
 
+def heeded() -> list[int]:
+    """Return the signals that end a run: all of ENDING, but no hangup that ``nohup`` has switched off."""
+    hangup = getattr(signal, 'SIGHUP', None)
+    return [one for one in ENDING if one != hangup or signal.getsignal(one) is not signal.SIG_IGN]
+
+
 def _raise(number: int, _frame: FrameType | None) -> None:
-    for one in ENDING:  # from here on the site is being put back; SIG_IGN would be inherited by children
+    for one in heeded():  # from here on the site is being put back; SIG_IGN would be inherited by children
         signal.signal(one, _leave_alone)
     raise Interrupted(number)
 
@@ -29,7 +35,7 @@ def _leave_alone(_number: int, _frame: FrameType | None) -> None:
 @contextmanager
 def raised_as_exceptions() -> Iterator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP into ``Interrupted`` in the main thread, so that ``finally`` runs."""
-    before = {number: signal.signal(number, _raise) for number in ENDING}
+    before = {number: signal.signal(number, _raise) for number in heeded()}
     try:
         yield
     finally:
@@ -47,7 +53,7 @@ def shielded() -> Iterator[None]:
         yield
         return
     arrived: list[int] = []
-    before = {number: signal.signal(number, lambda got, _frame: arrived.append(got)) for number in ENDING}
+    before = {number: signal.signal(number, lambda got, _frame: arrived.append(got)) for number in heeded()}
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -372,6 +373,12 @@ def test_a_killed_lab_is_cleaned_up_by_down(capsys: pytest.CaptureFixture[str]) 
     assert not path.exists()
     assert not any(processes.alive(process) for process in running.values())
     assert str(path.parent) in capsys.readouterr().out
+
+
+def test_labs_of_one_name_in_two_places_are_two_labs(lab: Lab) -> None:
+    """Two demos at the same time, for example: each has a `lab` in a directory of its own."""
+    one, two = (replace(lab.record, root=Path(place, 'lab')) for place in ('/srv/one', '/srv/two'))
+    assert one.file != two.file
 
 
 def test_up_status_state_and_down_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from wpaudit import errors
 from wpaudit.edge import guarded
 from wpaudit.errors import Interrupted
 from wpaudit.errors import WpauditError
+from wpaudit.signals import ENDING
 
 KINDS = [
     (kind, kind.exit_code) for kind in vars(errors).values()
@@ -137,3 +138,17 @@ def test_a_reader_that_has_left_is_no_error_to_talk_about() -> None:
     done = ended('print("lost")', stdout=writer)
     os.close(writer)
     assert (done.returncode, done.stderr) == (128 + 13, b'')
+
+
+@pytest.mark.parametrize('number', ENDING)
+def test_a_signal_while_modules_are_loaded_ends_it_without_a_traceback(number: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / 'click.py').write_text('import time\nprint("loading", flush=True)\ntime.sleep(60)\n')
+    with subprocess.Popen(
+        [sys.executable, '-m', 'wpaudit', '--help'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, 'PYTHONPATH': f'{tmp_path}:{Path(__file__).parents[2]}'},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == 'loading\n'
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (128 + number, '', '')

@@ -105,3 +105,13 @@ def test_after_the_first_signal_the_way_out_is_not_disturbed() -> None:
         work()
     assert done == ['put back']
     assert caught.value.exit_code == 130
+
+
+def test_a_hangup_that_nohup_switched_off_stays_off() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with raised_as_exceptions(), shielded():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
