@@ -56,6 +56,10 @@ class ModeUnavailable(CannotStart):
     """This host cannot be switched in the mode that was tried; nothing was changed."""
 
 
+class NoOtherTheme(CannotStart):
+    """There is no theme, or no way, to stand in for the active one."""
+
+
 class Unreached(ModeUnavailable):
     """A probe never got to WordPress: something in front of it answers."""
 

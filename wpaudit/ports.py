@@ -162,7 +162,7 @@ class Switcher(Protocol):
         """Hold exactly the suspects ``off`` off while the context is open.
 
         ``theme`` also replaces the active theme by a default one, ``record`` asks for the flight recorder. Raises
-        NotRestored when the host's state is not what this run left there.
+        NotRestored when the host's state is not what this run left there, NoOtherTheme when none can stand in.
         """
 
     def exemptions(self, rules: frozenset[str]) -> tuple[Exemption, ...]:

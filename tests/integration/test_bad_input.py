@@ -770,7 +770,7 @@ def test_no_plugin_is_active(wpaudit: Command, site: Lab, spotless: Spotless) ->
     with spotless(site):
         report = said(wpaudit('bisect', '--format', 'json', *there(site)), 3)
     assert report['outcome'] == 'not-a-suspect'
-    assert 'nothing to switch' in report['message']
+    assert 'no plugin is active' in report['message']
 
 
 @pytest.mark.parametrize('output', ['missing/report.json', 'file/report.json', '/proc/version'])

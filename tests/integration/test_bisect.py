@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -748,6 +749,20 @@ def test_a_theme_is_named_when_all_plugins_are_innocent(wpaudit: Wpaudit, site: 
     theme = run.report['conflicts'][0][0]
     assert (theme['kind'], theme['name'], theme['version']) == ('theme', 'Shaky', '1.1')
     assert any('wp theme activate' in line for line in run.report['advice'])
+
+
+def test_the_theme_is_tried_where_no_plugin_is_active(wpaudit: Wpaudit, site: Lab) -> None:
+    crashing_theme(site)
+    site.activate([])
+    with untouched(site):
+        for mode in MODES:
+            proves(wpaudit(site, '--mode', mode), culprits(['shaky']), mode)
+    for theme in (site.path / 'wp-content/themes').glob('twenty*'):
+        shutil.rmtree(theme)
+    with untouched(site):
+        run = wpaudit(site)
+    assert (run.code, run.report['conflicts']) == (3, [])
+    assert 'the theme could not be tried: no other theme' in run.report['message']
 
 
 @pytest.mark.parametrize('mode', MODES)

@@ -23,6 +23,7 @@ from wpaudit.domain import Role
 from wpaudit.errors import CannotStart
 from wpaudit.errors import Inconclusive
 from wpaudit.errors import ModeUnavailable
+from wpaudit.errors import NoOtherTheme
 from wpaudit.errors import Unreached
 from wpaudit.errors import Unsteady
 from wpaudit.ports import Observation
@@ -62,6 +63,7 @@ class Baseline:
 
     outcome: Outcome  # of everything off
     theme: bool = False
+    untried: str = ''  # why the theme was not
     note: str = ''
     recorded: Recorded | None = None  # the probe that the flight recorder watched
     steadiness: Steadiness | None = None  # None: nothing failed
@@ -235,6 +237,17 @@ def _with_other_theme(
     trial: Trial, switcher: Switcher, everything: frozenset[str], off: Observation, *, parallel: int,
 ) -> Baseline:
     """Everything off still does not pass: ask the theme."""
+    try:
+        return _theme_asked(trial, switcher, everything, off, parallel=parallel)
+    except NoOtherTheme as error:
+        if off.outcome is not Outcome.FAIL:
+            raise _fails_otherwise(off, switcher.mode) from error
+        return Baseline(Outcome.FAIL, untried=error.message)
+
+
+def _theme_asked(
+    trial: Trial, switcher: Switcher, everything: frozenset[str], off: Observation, *, parallel: int,
+) -> Baseline:
     bare = trial.steady(switcher, everything, Role.BASELINE, times=STEADY_OFF, parallel=parallel, theme=True)
     if off.outcome is Outcome.FAIL:
         if bare.outcome is Outcome.PASS:
@@ -247,8 +260,12 @@ def _with_other_theme(
                 Outcome.PASS, theme=True,
                 note='the theme does not run without plugins, so all probes were made with a default theme',
             )
-    raise Inconclusive(
+    raise _fails_otherwise(off, switcher.mode)
+
+
+def _fails_otherwise(off: Observation, mode: Mode) -> Inconclusive:
+    return Inconclusive(
         f'with all plugins off the site fails in another way: {off.evidence}',
         hint='keep what the theme needs with --keep NAME' + (
-            '' if switcher.mode is Mode.ISOLATED else ', or use --mode isolated'),
+            '' if mode is Mode.ISOLATED else ', or use --mode isolated'),
     )

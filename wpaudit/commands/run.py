@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 RECORDER = 'flight recorder'
 _NO_RULE = 'the site fails, but there is no firewall rule that could be switched'
 HEALTHY = 'the site does not fail; there is nothing to explain'
+SHOWN = 5  # ids in a sentence
 OPINION_SECONDS = 2.0  # for which triage is waited for, at the most
 
 
@@ -85,14 +86,9 @@ class Run:
         self.findings = replace(self.findings, suspects=tuple(one for one in suspects if one.id not in pinned))
         if self.options.dry_run:
             return replace(self.findings, message=_plan(self.findings.suspects))
-        if not suspects:
-            return replace(
-                self.findings, verdict=Verdict.NOT_A_SUSPECT,
-                message='the site fails, but no plugin is active: there is nothing to switch',
-            )
         if self.options.as_user:
             self.site.log_in(self.options.as_user)
-        return self._in_some_mode(suspects, pinned)
+        return self._in_some_mode(suspects, pinned) if suspects else self._theme_alone()
 
     # -- modes ----------------------------------------------------------------------------------
 
@@ -110,6 +106,16 @@ class Run:
             self.listener.note(f'isolated switching does not work here: {error.message}; switching live')
             self.findings = replace(self.findings, mode_reason=error.message)
             return self._switching(Mode.LIVE, suspects, pinned)
+
+    def _theme_alone(self) -> Findings:
+        """Ask the theme, the only thing there is to switch."""
+        try:
+            return self._in_some_mode((), frozenset())
+        except ModeUnavailable as error:
+            if self.rules_next and isinstance(error, Unreached):
+                raise
+            untried = error.__cause__ if isinstance(error.__cause__, ModeUnavailable) else error
+            return replace(self.findings, verdict=Verdict.NOT_A_SUSPECT, message=_innocent((), (), untried.message))
 
     def _switching(self, mode: Mode, suspects: Sequence[Suspect], pinned: frozenset[str]) -> Findings:
         switcher: Switcher | None = None
@@ -259,7 +265,9 @@ class Run:
                 switcher, frozenset(), Role.CERTIFICATE, times=2, parallel=self.options.parallel, theme=True,
             )
             return self.findings.with_theme(everything, with_plugins.outcome)
-        return replace(self.findings, verdict=Verdict.NOT_A_SUSPECT, message=_innocent(self.findings.suspects))
+        kept = [one.id for one in self.site.suspects() if one.id not in everything]
+        message = _innocent(self.findings.suspects, kept, base.untried)
+        return replace(self.findings, verdict=Verdict.NOT_A_SUSPECT, message=message)
 
 
 def restored(context: AbstractContextManager[Switcher], listener: Listener) -> AbstractContextManager[Switcher]:
@@ -302,14 +310,26 @@ def _left(problem: Problem, made: int) -> int:
     return max(1, expected - made)
 
 
-def _innocent(suspects: Sequence[Suspect]) -> str:
+def _innocent(suspects: Sequence[Suspect], kept: Sequence[str], untried: str) -> str:
+    """Say what is not to blame, and no more than that: ``untried`` is why the theme was not asked."""
     rules = any(one.kind is Kind.RULE for one in suspects)
-    if not any(one.kind is not Kind.RULE for one in suspects):
+    plugins = any(one.kind is not Kind.RULE for one in suspects)
+    if rules and not plugins:
         return 'the site fails even with every switchable firewall rule off: the cause is none of them'
-    return (
-        f'the site fails even with every switchable plugin {"and firewall rule " if rules else ""}off and a default '
-        f'theme: the cause is none of the plugins, nor the theme{", nor one of these rules" if rules else ""}'
-    )
+    also = f'; the theme could not be tried: {untried}' if untried else ''
+    if not plugins:
+        return 'the site fails, and no plugin is active' + (
+            also or '; with a default theme it fails too: the cause is no plugin, nor the theme')
+    off = f'every switchable plugin {"and firewall rule " if rules else ""}off'
+    theme = '' if untried else ' and a default theme'
+    others = f'{"" if untried else ", nor the theme"}{", nor one of these rules" if rules else ""}'
+    if kept:
+        shown = ', '.join(kept[:SHOWN]) + (f' and {len(kept) - SHOWN} more' if len(kept) > SHOWN else '')
+        return (
+            f'the site fails even with {off}{theme}: the cause is none of those that were switched{others}, but '
+            f'something else, or one that was kept on ({shown}){also}'
+        )
+    return f'the site fails even with {off}{theme}: the cause is none of the plugins{others}{also}'
 
 
 def _plan(suspects: Sequence[Suspect]) -> str:

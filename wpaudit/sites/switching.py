@@ -28,6 +28,7 @@ from wpaudit.domain import Recording
 from wpaudit.domain import Request
 from wpaudit.domain import Restoration
 from wpaudit.errors import ModeUnavailable
+from wpaudit.errors import NoOtherTheme
 from wpaudit.errors import NotRestored
 from wpaudit.errors import ShellError
 from wpaudit.errors import SiteError
@@ -180,6 +181,7 @@ class PluginSwitcher:
         self.mode = mode
         self.parallel = mode is Mode.ISOLATED
         self.armed = False
+        self.theme = False  # whether one can stand in for the active one
         self._agent = agent
         self._key = key
         self._cookies = tuple(cookies)
@@ -200,6 +202,10 @@ class PluginSwitcher:
         self, off: frozenset[str], *, theme: bool = False, record: bool = False,
     ) -> Iterator[SignedStep | BareStep]:
         """Hold exactly ``off`` off. Isolated: by header, nothing changes. Live: the rows are written and stay so."""
+        if theme and not self.theme:
+            raise NoOtherTheme('no other theme of WordPress\'s own is installed, to stand in for it')
+        if theme and not self.armed:
+            raise NoOtherTheme('that needs the must-use plugin, which cannot be put there')
         if self.mode is Mode.LIVE:
             self._agent.ask('switch', off=[encoded(suspect) for suspect in sorted(off)])
         if self.armed:
@@ -249,6 +255,7 @@ def switched_site(
     try:
         with shielded():
             prepared = _prepare(agent, key, setting)
+            switcher.theme = prepared.theme
             journal.opened(_entry(prepared, setting))
             _watch(shell, agent, prepared, setting)
             switcher.armed = _arm(agent, setting.mode)
@@ -274,6 +281,7 @@ class Prepared:
     made: bool  # the directory of the must-use plugin is ours too
     rows: list[Any]
     digest: str
+    theme: bool  # one is installed that can stand in for the active one
 
 
 def _prepare(agent: Agent, key: Key, setting: Setting) -> Prepared:
@@ -284,6 +292,7 @@ def _prepare(agent: Agent, key: Key, setting: Setting) -> Prepared:
     )
     return Prepared(
         said.raw('dir'), said.raw('must_use'), said.flag('made'), said.plain('rows'), said.text('digest'),
+        said.flag('theme'),
     )
 
 

@@ -115,6 +115,37 @@ def test_a_theme_that_needs_plugins_is_searched_under_a_default_theme() -> None:
 def test_no_plugins_at_all() -> None:
     found = run(FakeSite.of(failing=lambda on: Outcome.FAIL))
     assert (found.verdict, found.exit_code) == (Verdict.NOT_A_SUSPECT, 3)
+    assert 'no plugin is active' in found.message
+    assert 'nor the theme' in found.message
+
+
+@pytest.mark.parametrize('mode', list(Mode))
+def test_with_no_plugin_on_the_theme_is_tried_all_the_same(mode: Mode) -> None:
+    found = run(FakeSite.of(failing=lambda on: Outcome.FAIL, theme_failing=fails_with()), mode=mode)
+    assert ids(found.conflicts) == {frozenset(['twentyx'])}
+
+
+def test_with_no_plugin_on_and_no_way_to_try_the_theme_that_is_said() -> None:
+    found = run(FakeSite.of(failing=lambda on: Outcome.FAIL, modes=frozenset()))
+    assert (found.verdict, found.exit_code) == (Verdict.NOT_A_SUSPECT, 3)
+    assert 'no plugin is active' in found.message
+    assert 'the theme could not be tried: isolated is not possible here' in found.message
+
+
+@pytest.mark.parametrize('names', [NAMES, ()])
+def test_a_theme_that_nothing_can_stand_in_for_is_not_called_innocent(names: tuple[str, ...]) -> None:
+    site = FakeSite.of(*names, failing=lambda on: Outcome.FAIL, no_theme='no other theme is installed')
+    found = run(site)
+    assert (found.verdict, found.exit_code) == (Verdict.NOT_A_SUSPECT, 3)
+    assert 'the theme could not be tried: no other theme is installed' in found.message
+    assert 'nor the theme' not in found.message
+
+
+def test_what_was_kept_on_is_not_called_innocent() -> None:
+    site = FakeSite.of(*NAMES, failing=fails_with([NAMES[3]]))
+    found = run(site, keep=(NAMES[3], NAMES[4]))
+    assert found.verdict is Verdict.NOT_A_SUSPECT
+    assert f'or one that was kept on ({NAMES[3]}, {NAMES[4]})' in found.message
 
 
 def test_isolated_impossible_and_no_consent_refuses() -> None:

@@ -216,7 +216,7 @@ final class Wpaudit_State {
 		}
 		$dir = self::make_place();
 		try {
-			self::fill( $dir, $live, $request );
+			$config = self::fill( $dir, $live, $request );
 		} catch ( Throwable $error ) {
 			self::$journal = null;
 			self::remove( $dir );
@@ -228,6 +228,7 @@ final class Wpaudit_State {
 			'made'     => self::$journal['mu_made'],
 			'rows'     => self::$journal['rows'],
 			'digest'   => self::$journal['digest'],
+			'theme'    => '' !== $config['theme'],
 			'time'     => time(),
 		);
 	}
@@ -281,6 +282,7 @@ final class Wpaudit_State {
 		self::put( $dir . '/config.php', self::KEEP . json_encode( $config ), self::config_mode( $dir ) );
 		self::put( $dir . '/agent.php', $request['source'], 0600 );
 		self::save();
+		return $config;
 	}
 
 	/* As readable as wp-config.php, whose secrets the web server's PHP must read too. */
