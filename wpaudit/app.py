@@ -325,6 +325,8 @@ def _report(findings: Findings, place: Place, rules: Mapping[str, tuple[str, ...
 
 def _with_cause(findings: Findings) -> str:
     """Return the verdict with what kind of failure it is, where triage is sure enough of that."""
+    if findings.restoration is not None and not findings.restoration.verified:
+        return f'{findings.message}; the original state is NOT verified as restored'
     cause = findings.diagnosis.cause if findings.diagnosis else None
     if cause is None or cause.kind == 'unknown' or cause.probability < LIKELY:
         return findings.message

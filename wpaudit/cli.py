@@ -132,6 +132,8 @@ def bisect(**values: Any) -> None:
                 keep_record=report.json_text,
             )
         emit(report.FORMATS[style](result, verbose=values['verbose'], colour=colour(output)), output)
+        if result.restore is not None and not result.restore.verified:
+            say(f'the original state is NOT verified as restored: {result.restore.message}', result.restore.advice)
         sys.exit(result.exit_code)
 
 

@@ -884,7 +884,10 @@ def test_a_host_that_lies(wpaudit: Command, site: Lab, spotless: Spotless, about
 
         with spotless(site), ThreadPoolExecutor(4) as pool:
             for (code, _), done in zip(lies.values(), pool.map(run, lies), strict=True):
-                said(done, code)
+                report = said(done, code)
+                if code == 5 and about == 'finish':
+                    assert report['restore']['verified'] is False
+                    assert len(report['probes']) > 5
     assert not list(site.layout.root.rglob('pwned'))
 
 

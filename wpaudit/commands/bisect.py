@@ -21,6 +21,7 @@ from wpaudit.commands.run import Run
 from wpaudit.commands.trial import Budget
 from wpaudit.commands.trial import Trial
 from wpaudit.commands.trial import together
+from wpaudit.commands.verdict import EXIT_CODES
 from wpaudit.commands.verdict import Findings
 from wpaudit.domain import Gap
 from wpaudit.domain import Inventory
@@ -55,7 +56,7 @@ def bisect(
 
     ``prober_for`` makes the prober for a base URL, ``layers`` the firewalls of the host; ``looking`` lets triage say
     what kind of failure it is. Returns what is known also when the search could not be finished; raises WpauditError
-    when it could not be started, NotRestored when the site could not be verified.
+    when it could not be started. A site that could not be verified as it was is told by ``Findings.restoration``.
     """
     budget = Budget(options.max_probes, time.monotonic() + options.max_time)
 
@@ -116,6 +117,8 @@ def _plugins_then_rules(run: Run, layers: Callable[[], Sequence[Layer]]) -> Find
         findings = replace(run, rules_next=True).conduct()
     except Unreached as error:
         return _with_rules(run, layers(), error.message) or run.conduct()
+    if findings.exit_code != EXIT_CODES[findings.verdict]:
+        return findings  # the site is not as it was
     try:
         if findings.verdict is Verdict.NOT_A_SUSPECT:
             return _with_rules(run, layers(), findings.message) or findings
@@ -132,7 +135,8 @@ def _partners(run: Run, layers: Sequence[Layer], findings: Findings) -> Findings
     others = tuple(one.id for one in run.site.suspects() if one.id not in named)
     narrowed = replace(run, options=replace(run.options, keep=(*run.options.keep, *others)))
     found = _with_rules(narrowed, layers, f'{findings.message}, though PHP comes to its end')
-    return findings if found is None or found.verdict is not Verdict.CULPRIT else found
+    worse = found is not None and found.exit_code != EXIT_CODES[found.verdict]
+    return found if found is not None and (worse or found.verdict is Verdict.CULPRIT) else findings
 
 
 def _with_rules(run: Run, layers: Sequence[Layer], reason: str) -> Findings | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import replace
 
+from wpaudit.commands.run import must_be_verified
 from wpaudit.commands.run import restored
 from wpaudit.commands.trial import Budget
 from wpaudit.commands.trial import Trial
@@ -70,10 +71,7 @@ def measured(site: Site, wish: Wish, listener: Listener) -> Measured:
         what = COSTS if wish.prober else LOGGED_IN
         found = replace(found, gaps=(Gap(what, f'{error.message}{f"; {error.hint}" if error.hint else ""}'),))
     if switcher is not None:
-        restoration = switcher.restoration()
-        if not restoration.verified:
-            raise NotRestored(
-                f'the original state is NOT verified as restored: {restoration.message}', hint=restoration.advice)
+        must_be_verified(switcher.restoration())
     return found
 
 

@@ -38,6 +38,7 @@ from wpaudit.engine import Problem
 from wpaudit.engine import Query
 from wpaudit.engine import Search
 from wpaudit.errors import Inconclusive
+from wpaudit.errors import Interrupted
 from wpaudit.errors import ModeUnavailable
 from wpaudit.errors import NotRestored
 from wpaudit.errors import ShellError
@@ -45,6 +46,7 @@ from wpaudit.errors import SiteError
 from wpaudit.errors import Unreached
 from wpaudit.errors import Unsteady
 from wpaudit.errors import UsageError
+from wpaudit.errors import WpauditError
 from wpaudit.ports import Listener
 from wpaudit.ports import Observation
 from wpaudit.ports import Site
@@ -119,25 +121,29 @@ class Run:
 
     def _switching(self, mode: Mode, suspects: Sequence[Suspect], pinned: frozenset[str]) -> Findings:
         switcher: Switcher | None = None
+        ended = False
         try:
             with restored(self.site.switching(mode), self.listener) as switcher:
-                try:
-                    findings = self._search(switcher, suspects, pinned)
-                except Inconclusive as error:
-                    findings = self.findings.undecided(error)
+                findings = self._searched(switcher, suspects, pinned)
+            ended = True
+        except (WpauditError, Interrupted) as error:
+            if switcher is None or switcher.restoration().verified:
+                raise
+            # What is known by now is worth telling, above all how the site was left.
+            findings, ended = self.findings.broken_off(error), True
         finally:
-            if switcher is not None:
-                self._check(switcher.restoration())
-        return replace(findings, mode=mode, restoration=switcher.restoration(), diagnosis=self._diagnosis())
-
-    def _check(self, restoration: Restoration) -> None:
-        self.findings = replace(self.findings, restoration=restoration)
-        if not restoration.verified:
-            raise NotRestored(
-                f'the original state is NOT verified as restored: {restoration.message}', hint=restoration.advice,
-            )
-        if restoration.message:
+            if switcher is not None and not ended:  # by a bug
+                must_be_verified(switcher.restoration())
+        restoration = switcher.restoration()
+        if restoration.verified and restoration.message:
             self.listener.note(restoration.message)
+        return replace(findings, mode=mode, restoration=restoration, diagnosis=self._diagnosis())
+
+    def _searched(self, switcher: Switcher, suspects: Sequence[Suspect], pinned: frozenset[str]) -> Findings:
+        try:
+            return self._search(switcher, suspects, pinned)
+        except Inconclusive as error:
+            return self.findings.undecided(error)
 
     # -- the search -----------------------------------------------------------------------------
 
@@ -268,6 +274,13 @@ class Run:
         kept = [one.id for one in self.site.suspects() if one.id not in everything]
         message = _innocent(self.findings.suspects, kept, base.untried)
         return replace(self.findings, verdict=Verdict.NOT_A_SUSPECT, message=message)
+
+
+def must_be_verified(restoration: Restoration) -> None:
+    """Raise NotRestored when the site was not seen to be as before."""
+    if not restoration.verified:
+        raise NotRestored(
+            f'the original state is NOT verified as restored: {restoration.message}', hint=restoration.advice)
 
 
 def restored(context: AbstractContextManager[Switcher], listener: Listener) -> AbstractContextManager[Switcher]:

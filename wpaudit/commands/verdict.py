@@ -26,6 +26,8 @@ from wpaudit.domain import Suspect
 from wpaudit.domain import Verdict
 from wpaudit.engine import Finding
 from wpaudit.errors import Inconclusive
+from wpaudit.errors import NotRestored
+from wpaudit.errors import WpauditError
 from wpaudit.intervals import wilson
 
 if TYPE_CHECKING:
@@ -71,11 +73,18 @@ class Findings:
     @property
     def exit_code(self) -> int:
         """The documented exit code; a dry run that could start is 0."""
+        if self.restoration is not None and not self.restoration.verified:
+            return NotRestored.exit_code
         return 0 if self.dry_run else EXIT_CODES[self.verdict]
 
     def undecided(self, error: Inconclusive) -> Findings:
         """Return these findings as far as they got when ``error`` kept the question from being answered."""
         return replace(self, verdict=Verdict.INCONCLUSIVE, message=error.message, hint=error.hint)
+
+    def broken_off(self, error: BaseException) -> Findings:
+        """Return these findings as far as they got when ``error`` ended the run."""
+        message = error.message if isinstance(error, WpauditError) else 'the run was interrupted'
+        return replace(self, verdict=Verdict.INCONCLUSIVE, message=message, hint=getattr(error, 'hint', ''))
 
     def with_finding(
         self, finding: Finding, verdict: Verdict, message: str, suspicion: Sequence[str] = (), hint: str = '',

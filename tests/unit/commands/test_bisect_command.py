@@ -24,6 +24,7 @@ from wpaudit.domain import Recording
 from wpaudit.domain import Role
 from wpaudit.domain import Verdict
 from wpaudit.errors import CannotStart
+from wpaudit.errors import Interrupted
 from wpaudit.errors import ModeUnavailable
 from wpaudit.errors import NotRestored
 from wpaudit.errors import Unfinished
@@ -391,11 +392,37 @@ def test_nothing_is_recorded_where_that_is_not_wanted_or_not_possible() -> None:
         assert found.evidence == ()
 
 
-def test_a_state_that_cannot_be_verified_is_exit_5() -> None:
-    site = FakeSite.of(*NAMES, failing=fails_with([NAMES[2]]), unverified='somebody changed it')
-    with pytest.raises(NotRestored) as caught:
+def test_a_state_that_cannot_be_verified_is_exit_5_and_nothing_that_was_found_is_lost() -> None:
+    found = run(FakeSite.of(*NAMES, failing=fails_with([NAMES[2]]), unverified='somebody changed it'))
+    assert (found.exit_code, found.verdict) == (5, Verdict.CULPRIT)
+    assert ids(found.conflicts) == {frozenset([NAMES[2]])}
+    assert found.restoration is not None
+    assert not found.restoration.verified
+
+
+@pytest.mark.parametrize('broken', [Interrupted(2), NotRestored('somebody else wrote to it'), CannotStart('gone')])
+def test_a_run_that_is_broken_off_and_not_restored_tells_what_it_saw(broken: BaseException) -> None:
+    def failing(on: frozenset[str]) -> Outcome:
+        if len(site.switches) > 8:
+            raise broken
+        return fails_with([NAMES[2]])(on)
+
+    site = FakeSite.of(*NAMES, failing=failing, unverified='somebody changed it')
+    found = run(site)
+    assert (found.exit_code, found.mode) == (5, Mode.ISOLATED)
+    assert found.restoration is not None
+    assert len(found.trial.records) >= 7
+
+
+def test_a_bug_in_a_run_that_is_not_restored_is_exit_5_as_well() -> None:
+    def failing(on: frozenset[str]) -> Outcome:
+        if len(site.switches) > 8:
+            raise ZeroDivisionError
+        return fails_with([NAMES[2]])(on)
+
+    site = FakeSite.of(*NAMES, failing=failing, unverified='somebody changed it')
+    with pytest.raises(NotRestored, match='somebody changed it'):
         run(site)
-    assert caught.value.exit_code == 5
 
 
 @pytest.mark.parametrize('moment', range(1, 20))

@@ -21,7 +21,6 @@ from wpaudit.domain import Mode
 from wpaudit.domain import Outcome
 from wpaudit.domain import Verdict
 from wpaudit.errors import ModeUnavailable
-from wpaudit.errors import NotRestored
 from wpaudit.errors import UsageError
 from wpaudit.ports import Silence
 
@@ -146,8 +145,18 @@ def test_a_layer_that_cannot_be_switched_this_way_is_refused_with_its_reason() -
 
 def test_a_layer_left_in_doubt_is_exit_5() -> None:
     site = site_blocking((RULES[7],))
-    with pytest.raises(NotRestored, match='differs'):
-        run(site, FakeLayer('waf', RULES, site, unverified='what is there differs'))
+    found = run(site, FakeLayer('waf', RULES, site, unverified='what is there differs'))
+    assert (found.exit_code, ids(found.conflicts)) == (5, {frozenset([RULES[7]])})
+    assert found.restoration is not None
+    assert 'differs' in found.restoration.message
+
+
+def test_plugins_left_in_doubt_are_enough_no_rule_is_touched_then() -> None:
+    site = replace(site_blocking((RULES[7],)), unverified='the list differs')
+    layer = FakeLayer('waf', RULES, site)
+    found = run(site, layer, rules_later=True)
+    assert found.exit_code == 5
+    assert layer.switches == []
 
 
 def test_what_a_firewall_could_not_read_is_told() -> None:
