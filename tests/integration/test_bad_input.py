@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -402,11 +403,13 @@ def test_ctrl_c_while_wp_hangs_leaves_nothing(wpaudit: Command, site: Lab, spotl
             process = wpaudit.start('bisect', *host, '--wp', wp, '--url', site.url, '--format', 'json')
             runs.append(ending.enter_context(process))
         assert eventually(lambda: all(file.read_text() for file in started.values()))
+        asked = time.monotonic()
         for process in runs:
             process.send_signal(signal.SIGINT)
         for process in runs:
             out, err = process.communicate(timeout=60)
             said(subprocess.CompletedProcess((), process.returncode, out, err), 130, 'interrupted')
+        assert time.monotonic() - asked < 8  # seconds: nobody waits for one that has nothing to put back
 
 
 @needs_root

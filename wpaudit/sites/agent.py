@@ -25,6 +25,7 @@ from wpaudit.errors import SiteError
 from wpaudit.errors import Unfinished
 from wpaudit.errors import UsageError
 from wpaudit.errors import WpauditError
+from wpaudit.ports import Process
 from wpaudit.ports import Shell
 from wpaudit.sites.launch import GRACE
 from wpaudit.sites.launch import LaunchOptions
@@ -46,7 +47,10 @@ LINE_BYTES = 100        # what a line costs besides its length: many short ones 
 class Agent:
     """The running agent. Thread-safe: one question is under way at a time."""
 
-    def __init__(self, shell: Shell, options: LaunchOptions, *, bare: bool = False) -> None:
+    def __init__(
+        self, shell: Shell, options: LaunchOptions, *, bare: bool = False,
+        started: Callable[[Process], None] = lambda process: None,
+    ) -> None:
         """Start it and agree on a protocol. Raises SiteError, with nothing changed on the host.
 
         A ``bare`` one leaves WordPress alone until ``load``, so that it runs where WordPress cannot.
@@ -56,7 +60,7 @@ class Agent:
         self._lock = threading.Lock()
         self._number = 0
         self.round_trips = 0
-        self.launched = launch(shell, options)
+        self.launched = launch(shell, options, started)
         self._process = self.launched.process
         self._quiet = threading.Event()
         try:

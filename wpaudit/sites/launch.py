@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,8 +64,13 @@ def joined(*names: str) -> str:
     return '\n'.join(php_text(name).removeprefix('<?php') for name in names)
 
 
-def launch(shell: Shell, options: LaunchOptions) -> Launched:
-    """Start WP-CLI under the owner of wp-config.php. Raises SiteError with what is missing; changes nothing."""
+def launch(
+    shell: Shell, options: LaunchOptions, started: Callable[[Process], None] = lambda process: None,
+) -> Launched:
+    """Start WP-CLI under the owner of wp-config.php. Raises SiteError with what is missing; changes nothing.
+
+    ``started`` is told of the process at once, so that another thread can end one that hangs.
+    """
     try:
         words = shlex.split(options.wp)
     except ValueError as error:
@@ -73,6 +79,7 @@ def launch(shell: Shell, options: LaunchOptions) -> Launched:
         'sh', '-c', php_text('start.sh'), 'wpaudit',
         options.path, options.run_as, 'root' if options.allow_root else '', options.url, BOOTSTRAP, *words,
     ])
+    started(process)
     try:
         return _greeted(process, options)
     except BaseException:

@@ -30,10 +30,12 @@ from wpaudit.domain import Suspect
 from wpaudit.errors import WpauditError
 from wpaudit.ports import Inside
 from wpaudit.ports import Journal
+from wpaudit.ports import Process
 from wpaudit.ports import Shell
 from wpaudit.sites.agent import Agent
 from wpaudit.sites.agent import busy
 from wpaudit.sites.agent import unfinished
+from wpaudit.sites.launch import GRACE
 from wpaudit.sites.launch import LaunchOptions
 from wpaudit.sites.said import Said
 from wpaudit.sites.said import encoded
@@ -64,6 +66,7 @@ class WpCliSite:
         self._logs = tuple(logs)
         self._shell: Shell | None = None
         self._agent: Agent | None = None
+        self._begun: list[Process] = []
         self._read: Said | None = None
         self._cookies: tuple[tuple[str, str], ...] = ()
         self._starts = 0
@@ -83,7 +86,7 @@ class WpCliSite:
             raise RuntimeError('connect() opens the shell')
         self._starts += 1
         started = time.monotonic()
-        self._agent = Agent(self._shell, self._options, bare=bare)
+        self._agent = Agent(self._shell, self._options, bare=bare, started=self._begun.append)
         self._start_seconds += time.monotonic() - started
         return self._agent
 
@@ -118,6 +121,9 @@ class WpCliSite:
             self._retired_trips += self._agent.round_trips
             self._agent.close()
             self._agent = None
+        for process in self._begun:  # one that never became an agent has nothing to put back: no need to wait for it
+            process.end(grace=GRACE)
+        self._begun.clear()
         if self._shell:
             self._shell.close()
             self._shell = None
