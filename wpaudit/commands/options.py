@@ -47,17 +47,34 @@ def pins(suspects: Sequence[Suspect], options: Options) -> frozenset[str]:
 
 
 def named(name: str, suspects: Sequence[Suspect], option: str) -> str:
-    """Return the id that a user means by ``acme``, ``acme/acme.php`` or its printed name."""
-    matches = [one.id for one in suspects if name == one.id]
-    matches = matches or [one.id for one in suspects if name in (one.id.split('/')[0].removesuffix('.php'), one.name)]
+    """Return the id that a user means by ``acme/acme.php``, ``acme/acme``, ``acme``, ``Acme Forms`` or ``acme forms``.
+
+    What says it best counts: an id, then any other of its names as written, then one in other capitals.
+    """
+    def matching(known: Callable[[Suspect], Sequence[str]]) -> list[str]:
+        return [one.id for one in suspects if name in known(one)]
+
+    matches = matching(lambda one: [one.id]) or matching(_names)
+    if not matches:
+        small = name.casefold()
+        matches = [one.id for one in suspects if small in [known.casefold() for known in _names(one)]]
     if len(matches) == 1:
         return matches[0]
     if matches:
         raise UsageError(f'{option} {name} means several plugins: {", ".join(matches)}', hint='use the file, as listed')
-    slugs = [one.id.split('/')[0].removesuffix('.php') for one in suspects]
-    near = difflib.get_close_matches(name, slugs, n=1)
-    hint = f'did you mean {near[0]}?' if near else 'see: wpaudit list'
+    known = {known.casefold(): known for one in suspects for known in _names(one)}
+    near = difflib.get_close_matches(name.casefold(), known, n=1)
+    hint = f'did you mean {known[near[0]]}?' if near else 'see: wpaudit list'
     raise UsageError(f'{option}: no active plugin is called {name}', hint=hint)
+
+
+def _names(suspect: Suspect) -> list[str]:
+    """Return what people call a suspect; a slug and a file are a plugin's."""
+    names = [suspect.id, suspect.name]
+    if suspect.kind is not Kind.RULE:
+        file = suspect.id.removesuffix('.php')
+        names += [file, file.split('/')[0]]
+    return [one for one in names if one]
 
 
 def closure(suspects: Sequence[Suspect], pinned: frozenset[str]) -> frozenset[str]:

@@ -15,13 +15,16 @@ from fixtures.site import FakeSite
 from fixtures.site import fails_with
 from wpaudit.commands.bisect import bisect
 from wpaudit.commands.options import Options
+from wpaudit.commands.options import named
 from wpaudit.commands.verdict import Findings
 from wpaudit.commands.verdict import confidence
 from wpaudit.domain import Evidence
+from wpaudit.domain import Kind
 from wpaudit.domain import Mode
 from wpaudit.domain import Outcome
 from wpaudit.domain import Recording
 from wpaudit.domain import Role
+from wpaudit.domain import Suspect
 from wpaudit.domain import Verdict
 from wpaudit.errors import CannotStart
 from wpaudit.errors import Interrupted
@@ -295,6 +298,32 @@ def test_only_the_named_suspects_are_switched() -> None:
     found = run(site, only=('p02', 'p03'))
     assert frozenset().union(*site.switches) <= {NAMES[2], NAMES[3]}
     assert ids(found.conflicts) == {frozenset([NAMES[2]])}
+
+
+@pytest.mark.parametrize('name', [
+    'acme/main.php', 'acme/main', 'Acme Forms', 'acme forms', 'ACME/main.php', 'hello', 'hello.php', 'HELLO',
+])
+def test_a_suspect_is_called_by_any_of_its_names(name: str) -> None:
+    plugins = (
+        Suspect('acme/main.php', Kind.PLUGIN, 'Acme Forms'), Suspect('acme/extra.php', Kind.PLUGIN, 'Extra'),
+        Suspect('hello.php', Kind.PLUGIN, 'Greetings'), Suspect('/etc/x:1', Kind.RULE),
+    )
+    assert named(name, plugins, '--keep') == ('hello.php' if 'hello' in name.casefold() else 'acme/main.php')
+
+
+@pytest.mark.parametrize(('name', 'said', 'hint'), [
+    ('acme', 'several plugins: acme/main.php, acme/extra.php', 'use the file'),
+    ('acme from', 'no active plugin is called acme from', 'did you mean Acme Forms?'),
+    ('', 'no active plugin is called', 'see: wpaudit list'),
+])
+def test_a_name_that_means_nobody_or_several_is_refused_with_help(name: str, said: str, hint: str) -> None:
+    plugins = (
+        Suspect('acme/main.php', Kind.PLUGIN, 'Acme Forms'), Suspect('acme/extra.php', Kind.PLUGIN, 'Extra'),
+        Suspect('/etc/x:1', Kind.RULE), Suspect('none.php', Kind.PLUGIN, ''),
+    )
+    with pytest.raises(UsageError, match=said) as caught:
+        named(name, plugins, '--keep')
+    assert hint in caught.value.hint
 
 
 @pytest.mark.parametrize(('name', 'hint'), [('p99', 'see: wpaudit list'), ('p0', 'did you mean')])
