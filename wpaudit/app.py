@@ -368,8 +368,8 @@ def run_doctor(remote: Remote, asked: Asked) -> tuple[Check, ...]:
     with _fetching(asked) as fetcher, opened(place, journal) as (site, connection):
         ground = _Ground(site, connection, place, asked)
         return doctor(
-            place.label, site, lambda url: fetcher().fetch(Request(place.url or url), timeout=asked.timeout),
-            lambda inventory: firewall_checks(ground(inventory)),
+            place.label, site, lambda url: fetcher().fetch(Request(url), timeout=asked.timeout),
+            lambda inventory: firewall_checks(ground(inventory)), url=place.url, journal=journal.must_be_writable,
         )
 
 

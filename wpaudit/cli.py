@@ -145,13 +145,20 @@ def _asked(values: dict[str, Any]) -> app.Asked:
         fields['expect_status'] = parse_statuses(values['expect_status'])
     return app.Asked(
         probes=values['probes'] or (() if values['pasted'] else ('/',)), pasted=values['pasted'],
-        timeout=values['timeout'], run=values['run'],
+        run=values['run'],
         expectation=Expectation(**fields),
         headers=tuple(parse_header(text) for text in values['headers']),
         cookies=tuple(parse_cookie(text) for text in values['cookies']),
-        resolve=tuple(parse_resolve(text) for text in values['resolve']),
-        verify=values['ca_file'] or not values['insecure'],
+        **_reached(values),
     )
+
+
+def _reached(values: dict[str, Any]) -> dict[str, Any]:
+    """Return how requests reach the site."""
+    return {
+        'timeout': values['timeout'], 'resolve': tuple(parse_resolve(text) for text in values['resolve']),
+        'verify': values['ca_file'] or not values['insecure'],
+    }
 
 
 def _options(values: dict[str, Any], talk: report.Talk) -> Options:
@@ -249,13 +256,12 @@ def _wanted(values: dict[str, Any]) -> Wanted:
     from wpaudit.app_triage import Wanted
 
     return Wanted(
-        probe=values['probe'], timeout=values['timeout'], max_time=values['max_time'], via=values['via'],
+        probe=values['probe'], max_time=values['max_time'], via=values['via'],
         proxy=values['proxy'], logs=values['logs'], costs=values['costs'],
         as_user=values['as_user'],
         headers=tuple(parse_header(text) for text in values['headers']),
         cookies=tuple(parse_cookie(text) for text in values['cookies']),
-        resolve=tuple(parse_resolve(text) for text in values['resolve']),
-        verify=values['ca_file'] or not values['insecure'],
+        **_reached(values),
     )
 
 
@@ -279,13 +285,15 @@ def list_(**values: Any) -> None:
 @main.command(epilog="""\b
 Examples:
   wpaudit doctor --host deploy@shop.example
+  wpaudit doctor --host @shop --resolve shop.example:192.0.2.7
 """)
 @remote_options
 @format_option
+@request_options
 def doctor(**values: Any) -> None:
     """Check that the host can be reached, read and switched. Changes nothing."""
     with _guarded('doctor', values):
-        checks = app.run_doctor(_remote(values), app.Asked())
+        checks = app.run_doctor(_remote(values), app.Asked(**_reached(values)))
         output = values['output']
         emit(report.DOCTOR_FORMATS[values['style']](checks, colour=colour(output)), output)
         sys.exit(4 if any(check.ok is False for check in checks) else 0)
