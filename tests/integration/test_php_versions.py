@@ -30,10 +30,10 @@ from fixtures.phps import php
 from fixtures.plugins import SOURCES
 from wpaudit.domain import Mark
 from wpaudit.sites.launch import joined
+from wpaudit.sites.readings import Seen
+from wpaudit.sites.readings import readings
 from wpaudit.sites.recording import Part
-from wpaudit.sites.recording import Seen
 from wpaudit.sites.recording import parsed
-from wpaudit.sites.recording import readings
 from wpaudit.sites.switching import Key
 from wpaudit.sites.switching import parsed_mark
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -197,14 +198,18 @@ def test_a_command_that_judges_is_recorded_too(wpaudit: Callable[..., Run], site
     assert len(run.made) <= 5
 
 
-def test_of_a_pair_it_names_the_one_that_died(wpaudit: Callable[..., Run], site: Lab, unchanged: Unchanged) -> None:
+def test_of_a_pair_it_names_the_one_that_died_and_whom_that_had_called(
+    wpaudit: Callable[..., Run], site: Lab, unchanged: Unchanged,
+) -> None:
     breaking(site, 'crash-pair')
     with unchanged(site):
         run = wpaudit(site)
     assert run.named == {frozenset(KNOWN['crash-pair'].files)}, run.err
-    [hint] = run.hints
-    assert hint['suspects'][0] in KNOWN['crash-pair'].files
-    assert hint['fate'].startswith('certified by probes ')
+    died, called = run.hints
+    assert {*died['suspects'], *called['suspects']} == set(KNOWN['crash-pair'].files)
+    assert called['reason'].startswith('the last to run in it was crash-pair-')
+    assert all(hint['fate'].startswith('certified by probes ') for hint in run.hints)
+    assert len({tuple(one['off']) for one in run.made}) <= 4 + math.log2(len(site.active()))
     plain = wpaudit(site, '--no-recorder')
     assert plain.named == run.named
     assert not plain.hints

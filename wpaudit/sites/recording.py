@@ -1,4 +1,4 @@
-"""What the flight recorder left of one probe: from its file to the reasons to look at some suspects first. Pure.
+"""What the flight recorder left of one probe, read from its file. Pure.
 
 The file is described in ``php/recorder.php``. A host may send anything, so whatever cannot be read counts as not
 there, and all text is cut and made printable ASCII.
@@ -7,30 +7,27 @@ there, and all text is cut and made printable ASCII.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
+from itertools import pairwise
+from itertools import takewhile
 from typing import Any
 
 from wpaudit.domain import Cost
-from wpaudit.domain import Evidence
 
-SOURCE = 'recorder'
-NAMED = 1000.0     # it was running when the request died, or did what the failure is made of
-BEHIND = 30.0      # it had called what was running
 FIRST_LINE = 'wpaudit-recording 1'
 
 MOST_FRAMES = 64
 MOST_OWNERS = 400
 MOST_PARTS = 8
 LONGEST = 300      # characters of one text
-SLOW = 2.0         # seconds from which on time is a reason
-SHARE = 0.5        # ... when one plugin took this much of it
-HEADERS = 3500     # bytes; the smallest buffer for them in use, nginx's, has 4096 with FastCGI's own framing
-HEADERS_BY_ONE = 1000
-BAD_STATUS = 400
+RUNNING = '+'
+SLOT_MARKS = (RUNNING, '-')  # of a frame that runs, and of one that is over
+PLUGIN_PATH = re.compile(r'/plugins/([^/\s:()]+)')
 OWNED = {'m': 'must-use plugin', 't': 'theme', 'o': 'file'}
 
 
@@ -77,7 +74,9 @@ class Part:
     done: bool = False
     ended: bool = True                # whether PHP had stopped working on it when this was read
     left: Frame = Frame(Owner())      # the frame that exit or a fatal error left
+    called: tuple[Frame, ...] = ()    # what ran in the innermost, or the left, frame last, and what ran in that last
     error: str = ''
+    mentioned: tuple[Owner, ...] = () # whose files the message of the fatal error names
     where: str = ''                   # file and line of the fatal error
     at_fault: Owner = Owner()         # whose file that is
     seconds: float = 0.0
@@ -87,16 +86,6 @@ class Part:
     codes: tuple[tuple[Frame, int], ...] = ()
     redirects: tuple[tuple[Frame, str], ...] = ()
     costs: Mapping[Owner, Cost] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What the client saw of the recorded probe: the last answer's status (0: unknown), error and seconds."""
-
-    status: int = 0
-    error: str = ''
-    truncated: bool = False
-    seconds: float = 0.0
 
 
 def slug(suspect: str) -> str:
@@ -115,13 +104,23 @@ def parsed(text: str, suspects: Sequence[str], *, ended: bool = True) -> Part | 
     if lines[0] != FIRST_LINE:
         return None
     reader = _Reader(suspects)
-    frames: list[Frame] = []
-    for line in lines[1:MOST_FRAMES + 1]:
-        if not line.startswith('+'):
-            break
-        frames.append(reader.frame_line(line))
+    slots = list(takewhile(lambda line: line[:1] in SLOT_MARKS, lines[1:MOST_FRAMES + 1]))
+    running = len(list(takewhile(lambda line: line.startswith(RUNNING), slots)))
+    frames = [reader.frame_line(line) for line in slots]
     said = next((line[2:] for line in lines[1:] if line.startswith('= ')), '')
-    return replace(reader.part(tuple(frames), said), ended=ended)
+    part = reader.part(tuple(frames[:running]), said)
+    return replace(part, called=_called(frames, running, part.left), ended=ended)
+
+
+def _called(frames: Sequence[Frame], running: int, left: Frame) -> tuple[Frame, ...]:
+    """Return what ran last in the innermost frame: crossed out beneath it, and begun after it."""
+    inner = running - 1
+    if not running:
+        inner = max((n for n, one in enumerate(frames) if replace(one, since=0.0, output=False) == left), default=-1)
+    if inner < 0:
+        return ()
+    pairs = pairwise(frames[inner:])
+    return tuple(later for _, later in takewhile(lambda pair: pair[0].since <= pair[1].since, pairs))
 
 
 class _Reader:
@@ -139,7 +138,8 @@ class _Reader:
             costs[owner] = _cost(owner, _list(row), _mapping(_mapping(sums.get('hosts')).get(name)))
         return Part(
             frames=frames, how=_text(end.get('how'), 10), left=self.frame(end.get('frame')),
-            error=_text(end.get('error')), where=_text(end.get('line'), 80), at_fault=self.owner(end.get('file')),
+            error=_text(end.get('error')), mentioned=self._mentioned(_text(end.get('error'))),
+            where=_text(end.get('line'), 80), at_fault=self.owner(end.get('file')),
             done=sums.get('done') is True, sent=sums.get('sent') is True, last=self.frame(sums.get('last')),
             seconds=_number(sums.get('seconds')), headers=int(_number(sums.get('headers'))), costs=costs,
             codes=tuple((self.frame(row[1]), int(_number(row[2]))) for row in _rows(sums.get('codes'), 3)),
@@ -155,6 +155,12 @@ class _Reader:
     def frame(self, said: object, *, since: float = 0.0, output: bool = False) -> Frame:
         owner, hook, callback = [_text(one, 100) for one in [*_list(said), '', '', ''][:3]]
         return Frame(self.owner(owner), hook, callback, since, output)
+
+    def _mentioned(self, text: str) -> tuple[Owner, ...]:
+        """Return the owners of plugins' files that a message names by their paths."""
+        found = {tuple(one for one in self._suspects if one == name or one.startswith(f'{name}/'))
+                 for name in PLUGIN_PATH.findall(text)}
+        return tuple(Owner(suspects) for suspects in sorted(found) if suspects)
 
     def owner(self, said: object) -> Owner:
         name = _text(said, 100)
@@ -214,166 +220,3 @@ def _text(value: object, most: int = LONGEST) -> str:
     if not isinstance(value, str):
         return ''
     return ''.join(char if ' ' <= char <= '~' else '?' for char in value[:most]).strip()
-
-
-# -- what it means --------------------------------------------------------------------------------
-
-def readings(parts: Sequence[Part], seen: Seen) -> tuple[Evidence, ...]:
-    """Return the reasons that a failing probe's recording gives, the strongest first.
-
-    ``parts`` are the requests of the probe in order: a redirect that was followed makes another one, and a command
-    may send several. The last one that says anything counts.
-    """
-    if seen.error == 'redirect-loop':
-        return _redirected(parts)
-    for part in reversed(parts):
-        found = _fatal(part) or _stopped(part, seen) or _headers(part, seen) or _status(part) or _left(part)
-        if found:
-            return tuple(found)
-    return ()
-
-
-def _evidence(owner: Owner, reason: str, weight: float = NAMED) -> Evidence:
-    return Evidence(SOURCE, reason, owner.suspects, weight)
-
-
-def _stack(frames: Sequence[Frame], reason: str) -> list[Evidence]:
-    """Name the innermost frame of a plugin, and those that had called it."""
-    found: list[Evidence] = []
-    named: set[str] = set()
-    for frame in reversed(frames):
-        if not frame.owner.suspects or named.issuperset(frame.owner.suspects):
-            continue
-        named.update(frame.owner.suspects)
-        text = f'{frame} had called it' if found else reason
-        found.append(_evidence(frame.owner, text, BEHIND if found else NAMED))
-    return found or [Evidence(SOURCE, reason, (), 1.0)]
-
-
-def _stopped(part: Part, seen: Seen) -> list[Evidence]:
-    """Tell a process that was killed for its time from one that crashed, late maybe.
-
-    A time limit may strike in any short call that the slow one makes, a crash strikes where it is.
-    """
-    slow, died = _slow(part, seen), _died(part)
-    at_it = {frame.owner.suspects for frame in part.frames}
-    if slow and died and died[0].suspects and slow[0].suspects not in at_it:
-        return [*died, replace(slow[0], weight=BEHIND)]
-    return slow or died
-
-
-def _died(part: Part) -> list[Evidence]:
-    """The process was gone before the end: whoever was running is the suspect."""
-    if part.done or part.how == 'fatal':
-        return []
-    if part.frames:
-        after = ' after output had begun' if part.frames[-1].output or part.sent else ''
-        how = 'died in' if part.ended else 'was not over yet in'
-        return _stack(part.frames, f'{how} {part.frames[-1]}{after}')
-    if part.how:
-        return []  # it came to its end, and only the last shutdown functions were skipped
-    last = f'; the last to run before was {part.last}' if part.last.hook else ''
-    return [Evidence(SOURCE, f'died while no callback of a plugin was running{last}', (), 1.0)]
-
-
-def _slow(part: Part, seen: Seen) -> list[Evidence]:
-    """One plugin took most of a long time; what is still running has taken all since the costs were written down."""
-    running = part.frames[-1] if part.frames and not part.done else None
-    total = max(seen.seconds, part.seconds)
-    spent = {owner: cost.seconds for owner, cost in part.costs.items()}
-    if running:
-        begun = max(running.since, part.seconds)
-        spent[running.owner] = spent.get(running.owner, 0.0) + max(0.0, total - begun)
-    owner = max(spent, key=lambda one: spent[one], default=Owner())
-    if total < SLOW or spent.get(owner, 0.0) < SHARE * total or not owner.suspects:
-        return []
-    share = f'{spent[owner]:.1f} of {total:.1f} s'
-    waited = _waited(part.costs.get(owner), running if running and running.owner == owner else None)
-    if waited:
-        return [_evidence(owner, f'{owner} waited for {waited} ({share})')]
-    where = f' and was still running @ {running.hook}' if running and running.owner == owner else ''
-    return [_evidence(owner, f'{owner} took {share}{where}')]
-
-
-def _waited(cost: Cost | None, running: Frame | None) -> str:
-    """Return the host that most of the time went to, if so."""
-    if running and running.hook.startswith('request to '):
-        return running.hook.removeprefix('request to ')
-    if cost is None or cost.request_seconds < SHARE * cost.seconds:
-        return ''
-    return max(cost.hosts, key=lambda host: cost.hosts[host], default='')
-
-
-def _fatal(part: Part) -> list[Evidence]:
-    if part.how != 'fatal':
-        return []
-    if 'Maximum execution time' in part.error:
-        return _overtime(part)
-    owner = part.at_fault if part.at_fault.suspects else part.left.owner
-    short = 'Allowed memory size' in part.error
-    found = _memory(part, owner) if short else []
-    what = 'ran out of memory' if short else 'ended by a PHP fatal error'
-    weight = BEHIND if found else NAMED
-    found.append(_evidence(owner, f'{what} in {owner} ({part.where}: {part.error})', weight))
-    if part.left.owner.suspects and part.left.owner != owner:
-        found.append(_evidence(part.left.owner, f'{part.left} had called it', BEHIND))
-    return found
-
-
-def _overtime(part: Part) -> list[Evidence]:
-    """PHP's own limit may strike in any line that is reached just then: what was running says more than its file."""
-    running = part.left if part.left.owner.suspects else replace(part.left, owner=part.at_fault, hook='')
-    found = [_evidence(running.owner, f"reached PHP's time limit in {running} ({part.where}: {part.error})")]
-    slow = _slow(part, Seen())
-    if not slow or slow[0].suspects == running.owner.suspects:
-        return found
-    return [*slow, replace(found[0], weight=BEHIND)]
-
-
-def _memory(part: Part, owner: Owner) -> list[Evidence]:
-    """Whoever asks for the last byte need not be who took the others."""
-    total = sum(cost.memory for cost in part.costs.values())
-    most, cost = max(part.costs.items(), key=lambda pair: pair[1].memory, default=(Owner(), Cost('')))
-    if most == owner or not most.suspects or cost.memory < SHARE * total:
-        return []
-    return [_evidence(most, f'{most} took {cost.memory >> 20} of {total >> 20} MiB of memory')]
-
-
-def _headers(part: Part, seen: Seen) -> list[Evidence]:
-    """More header than a proxy's buffer takes; the request itself went well."""
-    if part.headers < HEADERS or (seen.status and seen.status < BAD_STATUS):
-        return []
-    ranked = sorted(part.costs.items(), key=lambda pair: -pair[1].header_bytes)
-    return [
-        _evidence(owner, f'{owner} added {cost.header_bytes} of {part.headers} bytes of response headers',
-                  NAMED if place == 0 else BEHIND)
-        for place, (owner, cost) in enumerate(ranked)
-        if owner.suspects and cost.header_bytes >= HEADERS_BY_ONE
-    ]
-
-
-def _status(part: Part) -> list[Evidence]:
-    bad = [(frame, code) for frame, code in part.codes if code >= BAD_STATUS and frame.owner.suspects]
-    return [_evidence(frame.owner, f'{frame} set the status {code}') for frame, code in bad[-1:]]
-
-
-def _left(part: Part) -> list[Evidence]:
-    if part.how != 'exit' or not part.left.owner.suspects or part.redirects:
-        return []  # to exit after a redirect is what WordPress asks for
-    return [_evidence(part.left.owner, f'{part.left} ended the request (exit)')]
-
-
-def _redirected(parts: Sequence[Part]) -> tuple[Evidence, ...]:
-    found: dict[tuple[str, ...], Evidence] = {}
-    for part in parts:
-        for frame, target in part.redirects:
-            if frame.owner.suspects:
-                found[frame.owner.suspects] = _evidence(frame.owner, f'{frame} redirected to {target}')
-    return tuple(found.values())
-
-
-def costs(parts: Sequence[Part]) -> tuple[Cost, ...]:
-    """Return what each owner cost in the last request, the dearest in time first."""
-    found = parts[-1].costs.values() if parts else ()
-    return tuple(sorted(found, key=lambda cost: (-cost.seconds, cost.name)))
-

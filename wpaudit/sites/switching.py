@@ -41,10 +41,10 @@ from wpaudit.sites.agent import PATIENCE
 from wpaudit.sites.agent import Agent
 from wpaudit.sites.launch import agent_source
 from wpaudit.sites.launch import php_text
-from wpaudit.sites.recording import Seen
-from wpaudit.sites.recording import costs
+from wpaudit.sites.readings import Seen
+from wpaudit.sites.readings import costs
+from wpaudit.sites.readings import readings
 from wpaudit.sites.recording import parsed
-from wpaudit.sites.recording import readings
 from wpaudit.sites.said import Said
 from wpaudit.sites.said import encoded
 

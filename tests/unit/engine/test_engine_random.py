@@ -143,6 +143,31 @@ def test_evidence_that_names_one_of_a_pair_leaves_its_partner_to_be_found(count:
     assert max(made) <= 5 + math.ceil(math.log2(count))
 
 
+@pytest.mark.parametrize('count', [30, 64, 256])
+def test_evidence_that_guesses_the_partner_too_leaves_little_more_than_the_certificate(count: int) -> None:
+    items = names(count)
+    rng = random.Random(f'guessed {count}')
+    for _ in range(101):
+        pair = rng.sample(items, 2)
+        world = World(items, [frozenset(pair)], weights={pair[0]: 1000.0, pair[1]: 200.0}, parallel=2, thrifty=True)
+        assert world.found().complete
+        assert world.probes <= 6
+
+
+@pytest.mark.parametrize('count', [30, 64, 256])
+def test_and_a_wrong_guess_at_the_partner_costs_little(count: int) -> None:
+    items = names(count)
+    rng = random.Random(f'guessed wrong {count}')
+    for _ in range(101):
+        first, second, other = rng.sample(items, 3)
+        world = World(items, [frozenset([first, second])], weights={first: 1000.0, other: 200.0}, thrifty=True)
+        assert world.found().complete
+        assert world.probes <= 7 + math.ceil(math.log2(count))
+        alone = World(items, [frozenset([first])], weights={first: 1000.0, other: 200.0}, parallel=2)
+        assert alone.found().complete
+        assert alone.probes == 2
+
+
 @pytest.mark.parametrize('count', [16, 64, 256])
 def test_evidence_that_names_the_culprit_leaves_two_probes(count: int) -> None:
     items = names(count)

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from wpaudit.domain import Cost
 from wpaudit.domain import Evidence
-from wpaudit.sites.recording import BEHIND
-from wpaudit.sites.recording import NAMED
+from wpaudit.sites.readings import BEHIND
+from wpaudit.sites.readings import NAMED
+from wpaudit.sites.readings import Seen
+from wpaudit.sites.readings import costs
+from wpaudit.sites.readings import readings
 from wpaudit.sites.recording import Frame
 from wpaudit.sites.recording import Owner
 from wpaudit.sites.recording import Part
-from wpaudit.sites.recording import Seen
-from wpaudit.sites.recording import costs
 from wpaudit.sites.recording import parsed
-from wpaudit.sites.recording import readings
 
 RECORDINGS = Path(__file__).parent / 'recordings'
 A, B, C = 'a/a.php', 'b/b.php', 'c/c.php'
@@ -87,6 +87,55 @@ def test_who_had_called_what_died_is_asked_next() -> None:
         ('a @ init had called it', (A,), BEHIND),
         ('c @ wp had called it', (C,), BEHIND),
     ]
+
+
+HEAD = 'wpaudit-recording 1\n'
+
+
+def read(*lines: str, suspects: tuple[str, ...] = (A, B, C)) -> Part:
+    """Read a recording made of these lines, without the padding of its slots."""
+    part = parsed(HEAD + ''.join(f'{line}\n' for line in lines), suspects)
+    assert part is not None
+    return part
+
+
+def test_whom_the_frame_that_died_had_called_last_is_asked_next_too() -> None:
+    part = read('+0.100000 0 p0\tinit\tf', '-0.200000 0 p1\thalves\tg', '-0.300000 0 p2\tdeeper\th')
+    found = readings([part], Seen(502, seconds=0.5))
+    assert [(one.reason, one.suspects, one.weight) for one in found] == [
+        ('died in a @ init', (A,), NAMED),
+        ('the last to run in it was b @ halves', (B,), BEHIND),
+        ('the last to run in it was c @ deeper', (C,), BEHIND),
+    ]
+
+
+@pytest.mark.parametrize('before', [
+    '-0.050000 0 p1\thalves\tg', '-0.200000 0 p0\tits own\tg', '-0.200000 0 m:b.php\tx\tg',
+])
+def test_what_ran_before_that_frame_or_is_nobody_elses_says_nothing(before: str) -> None:
+    part = read('+0.100000 0 p0\tinit\tf', before)
+    assert [one.suspects for one in readings([part], Seen(502, seconds=0.5))] == [(A,)]
+
+
+def test_whom_the_frame_that_a_fatal_error_left_had_called_last_is_asked_next() -> None:
+    end = json.dumps({'end': {'how': 'fatal', 'frame': ['p0', 'init', 'f'], 'error': 'Uncaught Error'}})
+    slots = ('-0.000100 0 p1\tmuplugins_loaded\tg', '-0.100000 0 p0\tinit\tf', '-0.200000 0 p1\thalves\tg')
+    part = read(*slots, f'= {end}')
+    found = readings([part], Seen(500, seconds=0.5))
+    assert [(one.suspects, one.weight) for one in found] == [((A,), NAMED), ((B,), BEHIND)]
+
+
+@pytest.mark.parametrize('error', [
+    'Cannot redeclare f() (previously declared in /srv/www/wp-content/plugins/b/inc/f.php:12)',
+    'Uncaught TypeError: f(): Argument #1 must be of type array, string given, called in /srv/plugins/b/b.php on line',
+])
+def test_a_plugin_that_the_message_of_a_fatal_error_names_is_asked_next(error: str) -> None:
+    end = json.dumps({'end': {'how': 'fatal', 'error': error, 'file': 'p0', 'line': 'a.php:5'}})
+    found = readings([read(f'= {end}')], Seen(500))
+    assert [(one.suspects, one.weight) for one in found] == [((A,), NAMED), ((B,), BEHIND)]
+    assert found[1].reason == 'the message of the error names b'
+    alone = json.dumps({'end': {'how': 'fatal', 'error': error.replace('plugins/b/', 'plugins/a/'), 'file': 'p0'}})
+    assert [one.suspects for one in readings([read(f'= {alone}')], Seen(500))] == [(A,)]
 
 
 def test_a_theme_or_nobody_at_all_names_no_suspect() -> None:
