@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,9 @@ _SLOW = 5.0          # seconds from which on an answer says that the site has to
 _GROWN = 3.0         # so many times as long as the first answer ...
 _GROWN_FROM = 2.0    # ... counts from so many seconds on
 _LEAST = 10.0        # seconds: with less time left no look is begun, it would fail for want of time
+_LATE = 2.0          # seconds for the first answer, from which on a site is a late one:
+_HURRY = 8.0         # ... of such a one nothing more is asked after so many seconds but what is needed
+_AGAIN = 10.0        # seconds that a look may take once another one has waited in vain
 _STRAINED = {429: 'asked for fewer requests (429)', 503: 'answered 503', 504: 'answered 504'}
 
 
@@ -37,27 +41,38 @@ class Pace:
     def __init__(self, limits: Limits, listener: Listener) -> None:
         self._limits = limits
         self._listener = listener
-        self._deadline = time.monotonic() + limits.seconds
+        self._began = time.monotonic()
+        self._deadline = self._began + limits.seconds
         self._least = min(_LEAST, limits.timeout, limits.seconds / 4)
         self._changed = threading.Condition()
         self._running = 0
         self._made = 0
         self._left_out = 0
         self._late = 0
+        self._hurried = 0
         self._first = 0.0
+        self._waited = False  # one look at least met its time limit
+        self.out_of_reach = False  # to be set where nothing takes a connection: then waiting says nothing of the load
         self.strain = ''  # why the pace is slow: what the site did; '' when it is not
         self.looks: list[Look] = []
 
-    def make(self, send: Callable[[float], Look], *, needed: bool = False) -> Look | None:
-        """Make one look, when it is its turn; None when it is left out. ``send`` gets its time limit in seconds."""
-        if not self._admitted(needed=needed):
+    def make(
+        self, send: Callable[[float], Look], *, needed: bool = False, most: float = math.inf, aside: bool = False,
+    ) -> Look | None:
+        """Make one look, when it is its turn; None when it is left out.
+
+        ``send`` gets its time limit in seconds, at most ``most``. ``aside`` is for what asks no server for anything:
+        it waits for no other look, and none waits for it.
+        """
+        if not self._admitted(needed=needed, aside=aside):
             return None
         look, before = None, self.strain
+        most = min(most, _AGAIN) if self._waited else most
         try:
-            look = send(min(self._limits.timeout, max(self.seconds_left(), self._least)))
+            look = send(min(self._limits.timeout, most, max(self.seconds_left(), self._least)))
         finally:
             with self._changed:
-                self._running -= 1
+                self._running -= not aside
                 if look is not None:
                     self.looks.append(look)
                     self._weigh(look)
@@ -82,16 +97,18 @@ class Pace:
         if self.strain:
             out = f', and {_looks(self._left_out)} left out' if self._left_out else ''
             found.append(f'backed off: {self.strain}, so requests were made one at a time{out}')
+        if self._hurried:
+            found.append(f'{_looks(self._hurried)} left out, since the site answers late')
         if self._late:
             found.append(f'{_looks(self._late)} left out, since the limit of {self._limits.requests} requests or '
                          f'{self._limits.seconds:g} s was reached')
         return tuple(found)
 
-    def _admitted(self, *, needed: bool) -> bool:
+    def _admitted(self, *, needed: bool, aside: bool) -> bool:
         with self._changed:
             while not self._refused(needed=needed):
-                if self._running < (1 if self.strain else self._limits.at_once):
-                    self._running += 1
+                if aside or self._running < (1 if self.strain else self._limits.at_once):
+                    self._running += not aside
                     self._made += 1
                     return True
                 self._changed.wait(max(self.seconds_left() - self._least, 0.001))
@@ -104,10 +121,16 @@ class Pace:
         if self.strain and not needed:
             self._left_out += 1
             return True
+        if self._first >= _LATE and not needed and time.monotonic() - self._began > _HURRY:
+            self._hurried += 1
+            return True
         return False
 
     def _weigh(self, look: Look) -> None:
-        if self.strain or look.purpose is Purpose.INSIDE:  # no request: it loads WordPress by itself
+        if look.purpose is Purpose.INSIDE:  # no request: it loads WordPress by itself
+            return
+        self._waited = self._waited or look.answer.error == 'timeout'
+        if self.strain or (self.out_of_reach and not look.answer.status):
             return
         seconds, status = look.answer.seconds, look.answer.status
         if look.purpose is Purpose.REFRESH and status:
@@ -120,6 +143,25 @@ class Pace:
             self.strain = f'an answer took {seconds:.1f} s'
         elif self._first and seconds >= max(_GROWN * self._first, _GROWN_FROM):
             self.strain = f'the answers took longer and longer (from {self._first:.1f} s to {seconds:.1f} s)'
+
+
+class Turns:
+    """Whose turn it is among requests that begin ``spacing`` seconds after one another. Thread-safe."""
+
+    def __init__(self, spacing: float) -> None:
+        self.began = 0.0  # when the second one could begin, on ``time.monotonic()``'s clock
+        self._spacing = spacing
+        self._number = 0
+        self._start = 0.0
+        self._lock = threading.Lock()
+
+    def next(self) -> tuple[int, float]:
+        """Return the number of the next request, from 0 on, and when it may begin on that clock."""
+        with self._lock:
+            number, self._number = self._number, self._number + 1
+            self._start = max(time.monotonic(), self._start + self._spacing)
+            self.began = self._start if number < 2 else self.began  # noqa: PLR2004 - the first two
+            return number, self._start
 
 
 def _looks(number: int) -> str:

@@ -5,6 +5,7 @@ What the looks mean is for ``wpaudit.triage`` to say; here they are made, spaced
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from wpaudit.commands.costs import Measured
 from wpaudit.commands.looks import Ask
 from wpaudit.commands.pace import Limits
 from wpaudit.commands.pace import Pace
+from wpaudit.commands.pace import Turns
 from wpaudit.commands.reach import Reach
 from wpaudit.commands.reach import reach
 from wpaudit.commands.trial import together
@@ -44,14 +46,18 @@ STRAINED_REFRESHES = 4   # of a site that has too much to do
 UNREACHED_REFRESHES = 3  # when no address takes a connection: more would say the same
 THROWS = 2               # more looks of a kind, where the first may have been luck
 SPACING = 0.6            # seconds between the starts of two of them
+REFRESHING = 5.0         # seconds in which they are begun, but for as many as a strained site gets
+SIDE_BY_SIDE = 2         # refreshes at once: an answer that comes late does not hold the next one up
+INSIDE_SECONDS = 4.0     # for WordPress inside PHP: whether it works is the question, not how slow it is
+UNREACHED_SECONDS = 3.0  # for a look at what takes no connection
 MOST_MOVES = 3           # to another host, as when example.org sends everybody to www.example.org
 SOONER = 1.0             # seconds before our first look from which lines of logs are read
 
 FROM_HOST = {
     Purpose.HOST_LOOPBACK: "the request to the host's own web server",
     Purpose.FASTCGI: 'the request straight to php-fpm',
-    Purpose.INSIDE: 'the request inside PHP',
     Purpose.HOST_PUBLIC: "the request from the host to the site's public name",
+    Purpose.INSIDE: 'the request inside PHP',
 }
 NO_HOST = (
     'not given: with --host TARGET triage also asks its web server, php-fpm and WordPress directly, and reads its '
@@ -125,11 +131,13 @@ class _Run:
         self._asks: list[Ask] = []
         self._gaps: list[Gap] = []
         self._notes: list[str] = []
+        self._turns = Turns(SPACING)  # of the refreshes
 
     def conduct(self) -> Seen:
         self._listener.stage(Stage.LOOK)
-        self._from_outside()
-        together([self._refresh, self._from_host, self._from_elsewhere, *self._once_each()], parallel=4)
+        together([self._from_outside, self._the_host], parallel=2)
+        refreshing = [self._refresh] * SIDE_BY_SIDE
+        together([*refreshing, self._from_host, self._from_elsewhere, *self._once_each()], parallel=4)
         self._once_more()
         if self._hosted is not None and self._hosted.measure is not None:
             self._listener.stage(Stage.MEASURE)
@@ -154,6 +162,11 @@ class _Run:
         """Find the addresses, connect to them, and ask for the page once; go along when it is at another host."""
         for move in range(MOST_MOVES + 1):
             self._reach = reach(self._outside, self._page.url)
+            self._pace.out_of_reach = not self._reach.addresses
+            if self._pace.out_of_reach:
+                return
+            self._turns = Turns(SPACING)
+            self._turns.next()
             self._first = first = self._ask(Ask(Purpose.REFRESH, self._page, needed=True))
             if first is None:
                 return
@@ -179,12 +192,16 @@ class _Run:
 
     def _refresh(self) -> None:
         """Ask for the same page again and again, with time in between."""
-        for n in range(1, REFRESHES if self._reach.addresses else UNREACHED_REFRESHES):
-            time.sleep(SPACING)
+        number, start = self._turns.next()
+        while number < (UNREACHED_REFRESHES if self._pace.out_of_reach else REFRESHES):
+            time.sleep(max(0.0, start - time.monotonic()))
             # Of a site that answers late, the other looks tell more than a fourth time limit.
-            needed = n < STRAINED_REFRESHES and self._pace.seconds_left() > self._question.limits.seconds / 2
+            needed = number < STRAINED_REFRESHES and self._pace.seconds_left() > self._question.limits.seconds / 2
+            if number >= STRAINED_REFRESHES and time.monotonic() > self._turns.began + REFRESHING:
+                return
             if self._ask(Ask(Purpose.REFRESH, self._page, needed=needed)) is None:
                 return
+            number, start = self._turns.next()
 
     def _once_each(self) -> list[Callable[[], object]]:
         """Return the looks from here that are made once, the telling ones first; none when nothing can be reached."""
@@ -214,7 +231,7 @@ class _Run:
         return self._pace.make(
             lambda timeout: from_where.look(
                 ask.purpose, ask.request, address=ask.address, marker=ask.marker, timeout=timeout),
-            needed=ask.needed,
+            needed=ask.needed, most=UNREACHED_SECONDS if self._pace.out_of_reach and outside is None else math.inf,
         )
 
     def _once_more(self) -> None:
@@ -243,12 +260,13 @@ class _Run:
         ask = looks.marked(Ask(vantage.purpose, self._page, needed=True))
         look = self._ask(ask, outside)
         # What differs from here is worth a second request: it may be the luck of an unsteady fault.
-        if look is not None and self._first is not None and fails(look) != fails(self._first):
+        if look is not None and fails(look) != (self._first is None or fails(self._first)):
             self._ask(looks.marked(ask), outside)
 
     # -- from the host ------------------------------------------------------------------------------
 
-    def _from_host(self) -> None:
+    def _the_host(self) -> None:
+        """Connect to the host, and say how it is."""
         if self._hosted is None:
             self._gaps.append(Gap('the host', NO_HOST))
             return
@@ -259,6 +277,8 @@ class _Run:
         except WpauditError as error:
             self._inside = None
             self._gaps.append(Gap(f'the host {self._hosted.label}', error.message))
+
+    def _from_host(self) -> None:
         for purpose in FROM_HOST:
             self._ask_inside(purpose)
 
@@ -266,11 +286,20 @@ class _Run:
         if self._inside is None:
             return
         inside, ask = self._inside, looks.marked(Ask(purpose, self._page))
+        # Where the host's own web server fails it is not just us, whatever the public name says.
+        spare = purpose is Purpose.HOST_PUBLIC and any(
+            fails(look) for look in self._pace.looks if look.purpose is Purpose.HOST_LOOPBACK)
         try:
             self._pace.make(
-                lambda timeout: inside.look(purpose, ask.request, marker=ask.marker, timeout=timeout), needed=True)
+                lambda timeout: inside.look(purpose, ask.request, marker=ask.marker, timeout=timeout),
+                needed=not spare, most=self._seconds_for(purpose), aside=purpose is Purpose.INSIDE)
         except WpauditError as error:
             self._gaps.append(Gap(FROM_HOST[purpose], error.message))
+
+    def _seconds_for(self, purpose: Purpose) -> float:
+        if purpose is Purpose.INSIDE:
+            return INSIDE_SECONDS
+        return UNREACHED_SECONDS if self._pace.out_of_reach else math.inf
 
     def _read_logs(self) -> None:
         if self._inside is None:

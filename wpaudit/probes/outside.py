@@ -38,7 +38,7 @@ from wpaudit.probes.wire import addresses_of
 from wpaudit.probes.wire import bare
 
 RESOLVE_SECONDS = 10.0
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 4.0  # a lost first packet is sent again after one second, and after three
 _KEPT = 1 << 20  # bytes of a body; triage keeps some dozens of them
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
 from wpaudit.commands.pace import Limits
 from wpaudit.commands.pace import Pace
+from wpaudit.commands.pace import Turns
 from wpaudit.domain import Answer
 from wpaudit.errors import ConnectionLost
 from wpaudit.facts import Look
@@ -54,6 +56,61 @@ def test_a_look_gets_its_time_limit_and_never_more_than_the_run_has() -> None:
     paced(timeout=90, seconds=30).make(send)
     assert given[0] == 7
     assert 28 < given[1] <= 30
+
+
+def test_a_look_that_waited_in_vain_shortens_the_others() -> None:
+    given: list[float] = []
+
+    def send(timeout: float) -> Look:
+        given.append(timeout)
+        return answer(0, error='timeout')
+
+    pace = paced(timeout=30, seconds=120)
+    pace.make(send, needed=True)
+    pace.make(send, needed=True)
+    pace.make(send, needed=True, most=2.0)
+    assert given == [30, 10, 2]
+
+
+def test_of_a_site_that_answers_late_only_the_needed_is_asked_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    for seconds, out in ((2.5, 1), (0.5, 0)):
+        pace = paced()
+        pace.make(sending(answer(502, seconds=seconds)), needed=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(time, 'monotonic', lambda: now + 9.0)
+            assert (pace.make(sending(answer())) is None) is bool(out)
+            assert pace.make(sending(answer()), needed=True)
+        assert len(pace.notes()) == out
+        assert all(note == '1 look was left out, since the site answers late' for note in pace.notes())
+
+
+def test_what_cannot_be_reached_is_not_overloaded() -> None:
+    pace = paced()
+    pace.out_of_reach = True
+    pace.make(sending(answer(0, error='timeout', seconds=3.0)), needed=True)
+    assert not pace.strain
+
+
+def test_what_asks_no_server_holds_up_nobody() -> None:
+    pace = paced()
+    pace.make(sending(answer(503)), needed=True)
+
+    def inside(timeout: float) -> Look:
+        assert pace.make(sending(answer()), needed=True)  # would wait for ever for its turn
+        return answer(purpose=Purpose.INSIDE)
+
+    assert pace.make(inside, needed=True, aside=True)
+    assert len(pace.looks) == 3
+
+
+def test_turns_are_spaced_whoever_takes_them() -> None:
+    turns = Turns(0.5)
+    taken = [turns.next() for _ in range(4)]
+    assert [number for number, _ in taken] == [0, 1, 2, 3]
+    starts = [start for _, start in taken]
+    assert all(0.5 <= later - one < 0.6 for one, later in pairwise(starts))
+    assert turns.began == starts[1]
 
 
 def test_a_look_is_not_begun_when_it_would_fail_for_want_of_time() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -259,8 +260,42 @@ def test_a_site_that_answers_late_leaves_time_for_the_other_looks(monkeypatch: p
     monkeypatch.setattr(Pace, 'seconds_left', lambda pace: real(pace) - 12.0 * len(pace.looks))
     made = counts(looked(late, inside=FakeInside(always(502)), limits=Limits(seconds=240.0)))
     assert made[Purpose.REFRESH] < command.STRAINED_REFRESHES + 1
-    for purpose in (Purpose.STATIC, Purpose.FRESH, *command.FROM_HOST):
+    for purpose in (Purpose.STATIC, Purpose.FRESH, Purpose.HOST_LOOPBACK, Purpose.FASTCGI, Purpose.INSIDE):
         assert made[purpose] == 1
+    assert Purpose.HOST_PUBLIC not in made  # the host's own web server failed: it is not just us
+
+
+def test_an_answer_that_comes_late_holds_up_no_other_refresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, 'REFRESHING', 0.2)
+    begun: list[float] = []
+
+    def late(asked: Asked) -> Answer:
+        begun.append(time.monotonic())
+        time.sleep(0.15 if asked.purpose is Purpose.REFRESH else 0)
+        return Answer(asked.request.url, status=502)
+
+    outside = FakeOutside(late)
+    made = counts(looked(outside))
+    assert command.STRAINED_REFRESHES <= made[Purpose.REFRESH] < command.REFRESHES
+    assert 1 < outside.meter.most <= 4
+    assert begun[-1] - begun[0] < 1.0
+
+
+def test_what_takes_no_connection_is_not_waited_for_as_long_as_a_page() -> None:
+    outside = FakeOutside(lambda asked: Answer(asked.request.url, error='timeout'), tcp={'192.0.2.1': 'timeout'})
+    inside = FakeInside(lambda asked: Answer(asked.request.url, error='timeout'))
+    seen = looked(outside, inside=inside)
+    assert counts(seen)[Purpose.REFRESH] == command.UNREACHED_REFRESHES
+    assert {*outside.meter.timeouts, *inside.meter.timeouts} == {command.UNREACHED_SECONDS, command.INSIDE_SECONDS}
+    assert seen.notes == ()  # that nobody is there is no reason to be gentle
+
+
+def test_wordpress_inside_php_gets_a_few_seconds() -> None:
+    inside = FakeInside(always(502))
+    looked(FakeOutside(always(502)), inside=inside)
+    asked = dict(zip([one.purpose for one in inside.meter.asked], inside.meter.timeouts, strict=True))
+    assert asked[Purpose.INSIDE] == command.INSIDE_SECONDS < asked[Purpose.FASTCGI]
+    assert list(asked)[-1] is Purpose.INSIDE
 
 
 def test_the_time_for_the_run_is_kept_to() -> None:

@@ -77,6 +77,7 @@ ANSWERS = (
     (bad(w.inside(w.GOOD)), 'inside-works'),
     (bad(w.inside(w.GOOD)), 'database-alive'),
     (bad(w.inside(w.none('reset'))), 'inside-fails'),
+    (bad(w.inside(w.none('timeout'))), 'inside-late'),
     (bad(w.inside(w.status(500), database=False)), 'database-dead'),
     (good(GOOD_ADDRESS, w.look(Purpose.ADDRESS, w.BAD_502, address='203.0.113.8')), 'one-address'),
     (good(GOOD_ADDRESS, w.look(Purpose.ADDRESS, w.BAD_502, address=SIX)), 'ipv6-only'),

@@ -48,6 +48,7 @@ def socket(word: str) -> HostState:
     (bad(LOOP_BAD, host=socket('full')), Place.FPM),
     (bad(LOOP_BAD, FCGI_BAD, w.inside(w.GOOD)), Place.FPM),
     (bad(w.inside(w.none('reset'))), Place.WORDPRESS),
+    (bad(w.inside(w.none('timeout'))), None),  # slow is not broken
     (bad(w.inside(w.status(500), database=False)), Place.DATABASE),
     (bad(by=w.status(500, w.NO_DATABASE)), Place.DATABASE),
     (bad(by=w.status(500, w.CRITICAL)), Place.WORDPRESS),

@@ -32,7 +32,7 @@ final class Wpaudit_Child {
 			throw new Wpaudit_Refusal( 'no-child', 'no process can be started' );
 		}
 		$said  = self::talk( $pipes, base64_decode( $request['program'] ), $started + (float) $request['timeout'] );
-		$ended = self::ended( $process );
+		$ended = self::ended( $process, $said['late'] ? 0.0 : self::GRACE );
 		return array(
 			'at'      => $started,
 			'seconds' => microtime( true ) - $started,
@@ -95,9 +95,9 @@ final class Wpaudit_Child {
 		return array( 'texts' => $texts, 'sizes' => $sizes, 'late' => (bool) $open );
 	}
 
-	/* How a process of ours ended; one that does not is killed. */
-	public static function ended( $process ) {
-		$deadline = microtime( true ) + self::GRACE;
+	/* How a process of ours ended; one that does not within so many seconds is killed. */
+	public static function ended( $process, $grace = self::GRACE ) {
+		$deadline = microtime( true ) + $grace;
 		do {
 			$status = proc_get_status( $process );
 			if ( $status && ! $status['running'] ) {
