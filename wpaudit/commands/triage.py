@@ -39,6 +39,7 @@ from wpaudit.facts import Seen
 from wpaudit.ports import Inside
 from wpaudit.ports import Listener
 from wpaudit.ports import Outside
+from wpaudit.triage.diagnosis import UNREAD_HOST
 from wpaudit.triage.faults import fails
 
 REFRESHES = 10           # a fault of every third request stays hidden in 2 % of the runs
@@ -276,7 +277,8 @@ class _Run:
             self._gaps += gaps
         except WpauditError as error:
             self._inside = None
-            self._gaps.append(Gap(f'the host {self._hosted.label}', error.message))
+            hint = f'; {error.hint}' if error.hint else ''
+            self._gaps.append(Gap(f'{UNREAD_HOST}{self._hosted.label}', error.message.rstrip('.') + hint))
 
     def _from_host(self) -> None:
         for purpose in FROM_HOST:

@@ -73,6 +73,8 @@ def percent(probability: float) -> str:
 
 def bisecting(cause: Cause) -> str:
     """Say whether the search for a plugin or rule makes sense."""
+    if cause.kind == UNKNOWN and not cause.bisect_helps:
+        return 'Whether bisecting can help cannot be told.'
     return f'Bisecting {"can" if cause.bisect_helps else "cannot"} help.'
 
 

@@ -161,7 +161,10 @@ class HostView:
         setup = self._known()
         settings = setup.settings().items()
         carried = {name.removeprefix('php '): value for name, value in settings if name.startswith('php ')}
-        return hostlooks.inside(self._ask, request, docroot=setup.about.docroot, settings=carried, timeout=timeout)
+        docroot = setup.about.docroot
+        return hostlooks.inside(
+            self._ask, request, docroot=docroot, root=setup.root if docroot == setup.docroot else '', settings=carried,
+            timeout=timeout)
 
     # -- lines ----------------------------------------------------------------------------------
 

@@ -32,6 +32,10 @@ PORTS = {'http': 80, 'https': 443}
 SIGNALS = {
     4: 'SIGILL', 6: 'SIGABRT', 7: 'SIGBUS', 8: 'SIGFPE', 9: 'SIGKILL', 11: 'SIGSEGV', 15: 'SIGTERM', 31: 'SIGSYS'}
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
+_SCRIPT = re.compile(r'(?:[\w.-]+/)*[\w-]+\.php', re.ASCII)
+_ADMIN = re.compile(r'wp-admin/(?:network/|user/)?')
+# What does nothing but answer; others of WordPress's scripts run events, upgrade the database, sign people up.
+RUN_INSIDE = frozenset({'index.php', 'wp-login.php', 'xmlrpc.php', 'wp-admin/index.php', 'wp-admin/admin-ajax.php'})
 AGENT = 'Mozilla/5.0 (compatible; wpaudit)'
 
 # Settings of the pool that decide whether the same code crashes; the rest of them are about its place on the host.
@@ -126,14 +130,15 @@ def over_fastcgi(
 
 
 def variables(request: Request, docroot: str, root: str = '') -> dict[str, str]:
-    """Return what a web server passes for a request that WordPress's front controller answers (RFC 3875, section 4).
+    """Return what a web server passes for a request that WordPress answers (RFC 3875, section 4).
 
     ``docroot`` is the directory of WordPress, ``root`` the web server's where that is above it.
     """
     parts = split(request.url)
     root = root or docroot
-    script = posixpath.join(docroot, 'index.php')
-    name = script.removeprefix(root.rstrip('/')) if docroot.startswith(f'{root.rstrip("/")}/') else '/index.php'
+    folder = docroot.removeprefix(root.rstrip('/')) if docroot.startswith(f'{root.rstrip("/")}/') else ''
+    page = script_of(parts, folder)
+    script, name = posixpath.join(docroot, page), f'{folder}/{page}'
     https = {'HTTPS': 'on', 'HTTP_X_FORWARDED_PROTO': 'https'} if parts.scheme == 'https' else {}
     fields = {f'HTTP_{name.upper().replace("-", "_")}': value for name, value in _fields(request)}
     return {
@@ -148,15 +153,25 @@ def variables(request: Request, docroot: str, root: str = '') -> dict[str, str]:
     }
 
 
-def inside(ask: HostAsk, request: Request, *, docroot: str, settings: Mapping[str, str], timeout: float) -> Sent:
-    """Run WordPress's front controller for ``request`` in a PHP process of its own, which writes nothing.
+def script_of(parts: SplitResult, folder: str = '') -> str:
+    """Return the script that a URL asks for, below ``folder``: index.php unless the path names another one."""
+    path = parts.path.removeprefix(f'{folder}/') if parts.path.startswith(f'{folder}/') else ''
+    path = f'{path}index.php' if _ADMIN.fullmatch(path) else path
+    return path if _SCRIPT.fullmatch(path) and '..' not in path else 'index.php'
 
+
+def inside(
+    ask: HostAsk, request: Request, *, docroot: str, root: str = '', settings: Mapping[str, str], timeout: float,
+) -> Sent:
+    """Run the script of WordPress that ``request`` asks for in a PHP process of its own, which writes nothing.
+
+    Raises SiteError for a script that would do more than answer.
     A process that a signal ended is told as ``reset`` with ``exit status 128 + n`` in the detail.
     """
     carried = {name: value for name, value in settings.items() if name in CARRIED}
     said = ask.ask(
         'host-inside', seconds=timeout + MARGIN, timeout=timeout, path=encoded(docroot),
-        program=base64.b64encode(program(request, docroot).encode()).decode(),
+        program=base64.b64encode(program(request, docroot, root).encode()).decode(),
         settings={
             **carried, 'memory_limit': _memory(carried.get('memory_limit', '256M')),
             'display_errors': '0', 'log_errors': '1', 'error_log': '',
@@ -180,11 +195,15 @@ def _memory(limit: str) -> str:
     return str(min(wanted, MOST_MEMORY))
 
 
-def program(request: Request, docroot: str) -> str:
+def program(request: Request, docroot: str, root: str = '') -> str:
     """Return the text of ``inside.php`` for one request, with the agent's gate and the cache that keeps its writes."""
+    server = variables(request, docroot, root)
+    script = server['SCRIPT_FILENAME'].removeprefix(docroot).lstrip('/')
+    if script not in RUN_INSIDE:
+        raise SiteError(f'{script} is not run inside PHP: it could do more than make a page')
     settings = {
-        'path': encoded(docroot),
-        'server': {name: encoded(value) for name, value in variables(request, docroot).items()},
+        'path': encoded(docroot), 'script': encoded(script),
+        'server': {name: encoded(value) for name, value in server.items()},
         'cookies': [[encoded(name), encoded(value)] for name, value in request.cookies],
     }
     packed = base64.b64encode(json.dumps(settings).encode()).decode()

@@ -29,6 +29,8 @@ _LEAST = 0.01         # and not those that are less likely than this
 _GUESSES = 3          # causes named when it is not clear which
 _SURE = 0.5
 _MADE_BY_PHP = frozenset({'application-502', 'wordpress-fatal', 'database-down'})
+UNREAD_HOST = 'the host '  # so begins the gap for a host that was given
+_READ_IT = 'run this again when what keeps the host from being read (below) is put right: its logs name the cause'
 _LOOKED_INSIDE = 'run this again while the site fails; wpaudit bisect tells whether a plugin has to do with it'
 
 
@@ -72,7 +74,13 @@ def _undecided(scene: Scene, unknown: Cause, ranked: Sequence[Cause]) -> Cause:
     helps = sum(one.probability for one in ranked if one.bisect_helps)
     return replace(
         unknown, sentence=sentence, bisect_helps=helps >= model.table().named_from,
-        advice=unknown.advice if scene.host is None else _LOOKED_INSIDE)
+        advice=_next(scene, unknown))
+
+
+def _next(scene: Scene, unknown: Cause) -> str:
+    if scene.host is not None:
+        return _LOOKED_INSIDE
+    return _READ_IT if any(gap.what.startswith(UNREAD_HOST) for gap in scene.seen.gaps) else unknown.advice
 
 
 def _made_by(scene: Scene, cause: Cause) -> str:

@@ -34,6 +34,7 @@ from wpaudit.facts import Purpose
 from wpaudit.facts import Seen
 from wpaudit.ports import Outside
 from wpaudit.ports import Silence
+from wpaudit.triage.diagnosis import diagnose
 
 SITE = 'http://site.test/'
 SECURE = 'https://site.test/'
@@ -327,10 +328,12 @@ def test_what_a_host_does_not_offer_is_a_gap() -> None:
 
 
 def test_a_host_that_cannot_be_reached_is_one_gap() -> None:
-    inside = FakeInside(always(200), lost=ConnectionLost('The connection broke.'))
+    inside = FakeInside(always(200), lost=ConnectionLost('The connection broke.', hint='try again'))
     seen = looked(FakeOutside(always(502)), inside=inside)
-    assert seen.gaps == (Gap('the host me@host', 'The connection broke.'),)
+    assert seen.gaps == (Gap('the host me@host', 'The connection broke; try again'),)
     assert counts(seen)[Purpose.REFRESH] == command.REFRESHES
+    assert 'what keeps the host from being read' in diagnose(seen).cause.advice
+    assert 'run this again with --host' in diagnose(looked(FakeOutside(always(502)))).cause.advice
 
 
 def test_an_unsteady_site_is_looked_at_again_from_the_host() -> None:

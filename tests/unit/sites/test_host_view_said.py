@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from wpaudit.errors import SiteError
 from wpaudit.facts import Purpose
 from wpaudit.sites.agent import Agent
 from wpaudit.sites.host import HostView
+from wpaudit.sites.hostlooks import program
 from wpaudit.sites.hostlooks import variables
 from wpaudit.sites.said import Said
 from wpaudit.sites.said import encoded
@@ -188,3 +191,26 @@ def test_what_the_web_server_would_pass() -> None:
     assert (said['HTTP_X_A'], said['HTTP_COOKIE']) == ('c', 'd=e')
     plain = variables(Request('http://site.test/'), '/srv/www')
     assert (plain['SCRIPT_NAME'], plain['SERVER_PORT'], plain.get('HTTPS')) == ('/index.php', '80', None)
+
+
+@pytest.mark.parametrize(('path', 'script'), [
+    ('/blog/wp-login.php', 'wp-login.php'), ('/blog/wp-admin/', 'wp-admin/index.php'),
+    ('/blog/wp-admin/network/', 'wp-admin/network/index.php'),
+    ('/blog/wp-admin/admin-ajax.php', 'wp-admin/admin-ajax.php'),
+    ('/blog/', 'index.php'), ('/blog/shop/', 'index.php'), ('/blog/../x.php', 'index.php'), ('/x.php', 'index.php'),
+    ('/blog/wp-admin/../../x.php', 'index.php'), ('/blog/%2e%2e/x.php', 'index.php'), ('/blogs/x.php', 'index.php'),
+])
+def test_a_page_with_a_script_of_its_own_is_asked_of_that(path: str, script: str) -> None:
+    said = variables(Request(f'http://site.test{path}'), '/srv/www/blog', '/srv/www')
+    assert said['SCRIPT_FILENAME'] == f'/srv/www/blog/{script}'
+    assert said['SCRIPT_NAME'] == said['PHP_SELF'] == f'/blog/{script}'
+
+
+def test_inside_php_runs_only_pages_that_have_no_work_to_do() -> None:
+    for path, script in (('/', 'index.php'), ('/wp-login.php', 'wp-login.php'), ('/wp-admin/', 'wp-admin/index.php')):
+        packed = re.search(r"base64_decode\( '([^']+)'", program(Request(f'http://site.test{path}'), '/srv/www'))
+        assert packed is not None
+        assert f'"script": "{encoded(script)}"' in base64.b64decode(packed[1]).decode()
+    for path in ('/wp-cron.php', '/wp-admin/upgrade.php', '/wp-content/plugins/a/a.php', '/wp-activate.php?key=1'):
+        with pytest.raises(SiteError, match='is not run inside PHP'):
+            program(Request(f'http://site.test{path}'), '/srv/www')

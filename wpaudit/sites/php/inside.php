@@ -198,4 +198,4 @@ if ( PHP_VERSION_ID >= 80000 ) {
 
 chdir( base64_decode( Wpaudit_Wanted::settings()['path'] ) );
 Wpaudit_Inside::boot( Wpaudit_Wanted::settings() );
-require base64_decode( Wpaudit_Wanted::settings()['path'] ) . '/index.php';
+require base64_decode( Wpaudit_Wanted::settings()['path'] ) . '/' . base64_decode( Wpaudit_Wanted::settings()['script'] );
