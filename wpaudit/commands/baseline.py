@@ -36,6 +36,7 @@ STEADY_OFF = 2
 # The share of an unsteady failure is measured: until it has shown so often, or the requests are so many.
 FAILURES_WANTED = 5
 MOST_MEASURED = 40
+_NOT_THERE = frozenset({400, 404, 405, 410})
 ASKED_AGAIN = 3  # requests of each kind, where visitors and signed probes do not agree
 
 
@@ -265,7 +266,11 @@ def _theme_asked(
 
 def _fails_otherwise(off: Observation, mode: Mode) -> Inconclusive:
     return Inconclusive(
-        f'with all plugins off the site fails in another way: {off.evidence}',
-        hint='keep what the theme needs with --keep NAME' + (
-            '' if mode is Mode.ISOLATED else ', or use --mode isolated'),
-    )
+        f'with all plugins off the site fails in another way: {off.evidence}', hint=_other_hint(off, mode))
+
+
+def _other_hint(off: Observation, mode: Mode) -> str:
+    if off.status in _NOT_THERE:  # a page, a REST route or an action of AJAX that a plugin adds
+        return (f'if the page is one that a plugin adds, say that it may be missing: --expect-status 200,{off.status}; '
+                'or keep that plugin with --keep NAME')
+    return 'keep what the theme needs with --keep NAME' + ('' if mode is Mode.ISOLATED else ', or use --mode isolated')

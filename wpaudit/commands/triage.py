@@ -60,6 +60,7 @@ FROM_HOST = {
     Purpose.HOST_PUBLIC: "the request from the host to the site's public name",
     Purpose.INSIDE: 'the request inside PHP',
 }
+UNMEASURED = 'what the page costs each plugin: --costs measures it, which changes the host for that one request'
 NO_HOST = (
     'not given: with --host TARGET triage also asks its web server, php-fpm and WordPress directly, and reads its '
     'logs, memory, disks and php-fpm pools'
@@ -154,8 +155,12 @@ class _Run:
             url=self._page.url, looks=tuple(sorted(self._pace.looks, key=lambda look: look.at)),
             resolutions=(self._reach.resolution,), handshakes=self._reach.handshakes, lines=self._lines,
             host=self._state, costs=self._costs, gaps=(*self._reach.gaps, *self._gaps),
-            notes=(*self._reach.notes, *self._notes, *self._pace.notes()),
+            notes=(*self._reach.notes, *self._notes, *self._pace.notes(), *self._unmeasured()),
         )
+
+    def _unmeasured(self) -> list[str]:
+        works = False in looks.plain(self._pace.looks)
+        return [UNMEASURED] if works and self._hosted is not None and self._hosted.measure is None else []
 
     # -- from here --------------------------------------------------------------------------------
 

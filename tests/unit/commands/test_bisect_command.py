@@ -262,6 +262,16 @@ def test_another_failure_than_asked_for_is_refused_with_the_option() -> None:
     assert site.switches == []
 
 
+@pytest.mark.parametrize(('status', 'hint'), [(404, '--expect-status 200,404'), (400, '--expect-status 200,400'),
+                                              (500, '--keep NAME')])
+def test_a_page_that_is_a_plugins_own_is_refused_with_the_option_for_it(status: int, hint: str) -> None:
+    own = NAMES[4]  # without it the page is not there
+    site = FakeSite.of(*NAMES, failing=lambda on: Outcome.FAIL if own in on else Outcome.OTHER)
+    found = bisect(site, lambda url: FakeProber(site, other=status), Options(), Silence())
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert hint in found.hint
+
+
 def test_a_site_that_cannot_be_reached_is_refused() -> None:
     with pytest.raises(CannotStart, match='cannot be probed'):
         run(FakeSite.of(*NAMES, failing=lambda on: Outcome.UNREACHED))

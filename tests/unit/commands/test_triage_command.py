@@ -384,6 +384,9 @@ def test_costs_are_measured_when_asked_for() -> None:
     cost = Cost('acme', ('acme/acme.php',), seconds=1.5)
     seen = looked(FakeOutside(always(200)), inside=FakeInside(always(200)), measure=lambda: Measured((cost,)))
     assert seen.costs == (cost,)
+    assert command.UNMEASURED not in seen.notes
+    assert command.UNMEASURED in looked(FakeOutside(always(200)), inside=FakeInside(always(200))).notes
+    assert command.UNMEASURED not in looked(FakeOutside(always(502)), inside=FakeInside(always(200))).notes
 
 
 def test_a_host_that_is_not_restored_is_no_gap() -> None:
