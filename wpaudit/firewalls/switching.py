@@ -108,6 +108,10 @@ def warded(ground: Ground, name: str, keeping: Callable[[str], Keeping]) -> Iter
         way_back = keeping(directory)
         digest = hashlib.sha256(way_back.undo.encode('utf-8', 'surrogateescape')).hexdigest()[:16]
         back = Restoration(verified=True, before=digest, after=digest)
+
+        def settle_well() -> None:
+            _settle(made, replace(back, message=' and '.join(warden.told.split('\n'))))
+
         passing: BaseException | None = None
         try:
             with kept(warden, way_back):
@@ -122,12 +126,12 @@ def warded(ground: Ground, name: str, keeping: Callable[[str], Keeping]) -> Iter
                 _settle(made, Restoration(
                     verified=False, before=digest, left_behind=(directory,), message=error.message, advice=error.hint))
             else:
-                _settle(made, back)
+                settle_well()
             raise
         except BaseException:  # passed on: all is back all the same
-            _settle(made, back)
+            settle_well()
             raise
-        _settle(made, back)
+        settle_well()
 
 
 def _settle(made: Sequence[RuleSwitcher], restoration: Restoration) -> None:

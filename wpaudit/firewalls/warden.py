@@ -76,6 +76,7 @@ class Warden:
         self._quiet = threading.Event()
         self._late = False  # an answer is still to come, and would be taken for that of the next order
         self.round_trips = 0
+        self.told = ''  # what the way back said when all was well
         who = base64.b64encode(by.encode('utf-8', 'surrogateescape')).decode()
         self._process = shell.start(_argv(directory, self._word, who, 'open'))
         try:
@@ -105,6 +106,7 @@ class Warden:
         done = self._order('undo', seconds=UNDO_SECONDS)
         if done.status == 0:
             self._quiet.set()
+            self.told = done.text.strip()
         return done
 
     def close(self) -> None:

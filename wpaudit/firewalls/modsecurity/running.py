@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace
 
 from wpaudit.firewalls.modsecurity.seclang import Engine
 from wpaudit.firewalls.reading import State
@@ -44,23 +45,50 @@ class WebServer:
     root: str = ''
 
 
+@dataclass(frozen=True)
+class Master:
+    """One process that runs a web server: its pid, its user's, its command line as the kernel has it, with NULs."""
+
+    pid: int
+    user: int
+    line: str
+    server: WebServer
+
+
 def web_servers(shell: Shell) -> tuple[WebServer, ...]:
     """Return the web servers that run; where processes cannot be seen, those whose usual configuration is there.
 
     It is read from command lines: ``-f`` and ``-d`` of Apache, ``-c`` and ``-p`` of nginx.
     """
+    found = [one.server for one in masters(shell)]
+    if not found:
+        found = [WebServer(engine, path) for engine, path in _usual(shell, tuple(USUAL)).items()]
+    return tuple(dict.fromkeys(one for one in found if one.path))
+
+
+def masters(shell: Shell) -> tuple[Master, ...]:
+    """Return the processes that read a configuration and start others; with the usual one where they name none."""
     output = shell.run(FIND, timeout=SECONDS).stdout.decode('ascii', 'replace')
-    found = [line.removesuffix('comm') + 'cmdline' for line in output.splitlines() if _COMM.fullmatch(line)]
-    lines = read_files(shell, sorted(found)[:MOST]).values()
-    servers = [one for file in lines for one in _server(file.data.decode('utf-8', 'surrogateescape'))]
-    unknown = [one for one in dict.fromkeys(servers) if not one.path]
-    missing = unknown if servers else [WebServer(engine, '') for engine in USUAL]
-    usual = read_files(shell, [path for one in missing for path in USUAL[one.engine]]) if missing else {}
-    there = [
-        WebServer(one.engine, path, one.root) for one in missing
-        for path in [next((path for path in USUAL[one.engine] if usual[path].state is not State.ABSENT), '')] if path
-    ]
-    return tuple(dict.fromkeys([*(one for one in servers if one.path), *there]))
+    paths = [line.removesuffix('comm') + 'cmdline' for line in output.splitlines() if _COMM.fullmatch(line)]
+    files = read_files(shell, sorted(paths)[:MOST]).values()
+    found = [Master(_pid(file.path), file.user, line, server) for file in files
+             for line in [file.data.decode('utf-8', 'surrogateescape')] for server in _server(line)]
+    usual = _usual(shell, tuple(dict.fromkeys(one.server.engine for one in found if not one.server.path)))
+    return tuple(
+        one if one.server.path else replace(one, server=replace(one.server, path=usual.get(one.server.engine, '')))
+        for one in found
+    )
+
+
+def _usual(shell: Shell, engines: Sequence[Engine]) -> dict[Engine, str]:
+    """Return the usual configurations that are there."""
+    files = read_files(shell, [path for engine in engines for path in USUAL[engine]]) if engines else {}
+    found = {engine: [path for path in USUAL[engine] if files[path].state is not State.ABSENT] for engine in engines}
+    return {engine: paths[0] for engine, paths in found.items() if paths}
+
+
+def _pid(path: str) -> int:
+    return int(path.split('/')[2])
 
 
 def _server(line: str) -> Iterator[WebServer]:

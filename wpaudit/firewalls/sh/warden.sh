@@ -102,8 +102,11 @@ while read -r order name; do
         say 0 </dev/null
         ;;
     undo)
+        lively &
+        beating=$!
         output=$(sh -c "$back" wpaudit-put-back "$dir" 2>&1)
         status=$?
+        kill "$beating" 2>/dev/null
         printf %s "$output" | say "$status"
         [ "$status" -ne 0 ] || exit 0
         ;;
