@@ -130,7 +130,7 @@ def test_a_change_is_read_and_put_back(host: Host) -> None:
 def test_a_file_of_ours_is_renewed(host: Host) -> None:
     change = host.change()
     with reconfigured(host.ground, LAYER, change) as (warden, _):
-        renew(warden, Addition(change.additions[0].path, RULE.format('page', 73)))
+        renew(warden, [Addition(change.additions[0].path, RULE.format('page', 73))])
         assert host.answers() == [503, 200, 503, 503]
 
 

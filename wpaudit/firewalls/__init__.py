@@ -46,6 +46,18 @@ def _htaccess_advice(ground: Ground, rule: Suspect, path: str) -> tuple[str, ...
     return advice(ground, rule, path)
 
 
+def _modsecurity_recovered(ground: Ground) -> Done | None:
+    from wpaudit.firewalls.modsecurity.layer import restored
+
+    return restored(ground)
+
+
+def _modsecurity_advice(ground: Ground, rule: Suspect, path: str) -> tuple[str, ...]:
+    from wpaudit.firewalls.modsecurity.layer import advice
+
+    return advice(ground, rule, path)
+
+
 @dataclass(frozen=True)
 class Switchable:
     """What there is besides the layer itself for one whose rules can be switched.
@@ -68,4 +80,5 @@ FIREWALLS: dict[str, Callable[[Ground], Layer]] = {
 # the layers among them that bisect may switch
 SWITCHABLE: dict[str, Switchable] = {
     'htaccess': Switchable(_htaccess_recovered, _htaccess_advice),
+    'modsecurity': Switchable(_modsecurity_recovered, _modsecurity_advice),
 }

@@ -45,6 +45,7 @@ from wpaudit.signals import shielded
 
 SECONDS = 300.0  # for a test and a reload of every server
 ASK_SECONDS = 30.0
+ORDERS = ('hold', 'add', 'commit', 'renew', 'read')
 _WORD = re.compile('[0-9a-f]{16}')
 _NAME = re.compile('[A-Za-z_][A-Za-z0-9_]*')
 _NGINX_OPTION = re.compile(r'\s-(?=[cegp])')
@@ -99,9 +100,11 @@ def reconfigured(ground: Ground, name: str, change: Change) -> Iterator[tuple[Wa
         yield warden, make
 
 
-def renew(warden: Warden, addition: Addition) -> None:
-    """Replace the text of a file of ours, and let the servers read it. Raises ModeUnavailable; then all is put back."""
-    _done(warden, 'renew', f'{_line(addition.path)}{_digest(addition.text)}\n{addition.text}')
+def renew(warden: Warden, additions: Sequence[Addition]) -> None:
+    """Replace the text of files of ours, and let the servers read them. Raises ModeUnavailable; then all is put back."""
+    for one in additions:
+        _done(warden, 'renew', f'{_line(one.path)}{_digest(one.text)}\n{one.text}')
+    _done(warden, 'read', '')
 
 
 def restored(ground: Ground, name: str) -> Done | None:
@@ -198,7 +201,7 @@ def _keeping(change: Change, starts: Sequence[_Start]) -> Keeping:
     digests = ''.join(f'# {_digest(one.old)}\n' for one in change.edits)
     text = resources.files('wpaudit.firewalls').joinpath('sh', 'reconfigure.sh').read_text(encoding='utf-8')
     scripts = [('reconfigure', text)]
-    scripts += [(word, f'exec sh "${{0%/*}}/reconfigure" {word}\n') for word in ('hold', 'add', 'commit', 'renew')]
+    scripts += [(word, f'exec sh "${{0%/*}}/reconfigure" {word}\n') for word in ORDERS]
     for number, one in enumerate(starts):
         scripts += [(f'comm-{number}', one.comm), (f'cmdline-{number}', one.line), (f'test-{number}', one.test)]
     return Keeping(undo=f'{digests}exec sh "${{0%/*}}/reconfigure" back </dev/null\n', scripts=tuple(scripts))

@@ -47,7 +47,7 @@ def apache_configuration(shell: Shell, path: str, root: str) -> tuple[Configurat
     walk.file(path)
     scopes = walk.scopes()
     if walk.loaded:
-        return Configuration(Engine.V2, path, scopes), (*collected.gaps, *walk.gaps)
+        return Configuration(Engine.V2, path, scopes, collected.files), (*collected.gaps, *walk.gaps)
     bare = tuple(replace(scope, own=(), places=(), on=False) for scope in scopes)
     return Configuration(Engine.V2, path, bare), tuple(gap for gap in collected.gaps if gap.what == path)
 
@@ -74,6 +74,10 @@ class _Base:
             return (absolute(self.filled(words[0]), self._root),)
         return ()
 
+    def below_root(self, path: str) -> str:
+        """Return the path of a log: programs (``|...``) and ``syslog:`` stay as they are."""
+        return path if path.startswith(('|', '$', 'syslog')) else absolute(path, self._root)
+
     def filled(self, word: str) -> str:
         """Put variables in their places; unknown ones stay as they are, as in Apache."""
         return _VARIABLE.sub(lambda match: self._defined.get(match[1], match[0]), word)
@@ -89,6 +93,7 @@ class _Draft:
     names: list[str] = field(default_factory=list)
     ports: list[int] = field(default_factory=list)
     roots: list[str] = field(default_factory=list)
+    logs: list[str] = field(default_factory=list)
 
 
 class _Walk:
@@ -181,6 +186,8 @@ class _Walk:
             draft.names += filled
         elif name == 'documentroot':
             draft.roots += filled[:1]
+        elif name == 'errorlog' and filled:
+            draft.logs.append(self._base.below_root(filled[0]))
         elif name == 'listen':
             draft.ports += _ports(filled[:1])
 
@@ -189,7 +196,7 @@ class _Walk:
         several = any(draft.server for draft in self._drafts[1:])
         return tuple(
             Scope(
-                draft.outer, tuple(draft.own), places=tuple(draft.places),
+                draft.outer, tuple(draft.own), places=tuple(draft.places), logs=tuple(draft.logs),
                 hosts=self._hosts(draft) if draft.server and not (several and draft.outer < 0) else None,
             )
             for draft in self._drafts

@@ -29,6 +29,11 @@ class Remedy:
     stands: Stands
 
 
+def is_plain(variable: str) -> bool:
+    """Tell whether an exception can be written for what matched."""
+    return _VARIABLE.fullmatch(variable) is not None
+
+
 def remedies(rule: int, *, path: str, variable: str, own_id: int) -> tuple[Remedy, ...]:
     """Return exceptions from ``rule`` for requests to ``path`` (without its query), narrowest first.
 

@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from wpaudit.firewalls.modsecurity.exceptions import is_plain
 from wpaudit.firewalls.modsecurity.rules import LARGEST_ID
 
 FIRST_ID = 9_700_000  # beyond the ranges that ModSecurity's handbook has given away (SecRule, "id")
@@ -42,15 +43,26 @@ class Headers:
 HEADERS = Headers()
 
 
+@dataclass(frozen=True)
+class Target:
+    """One part of the request that a rule no longer looks at when ``number`` is among what is off."""
+
+    number: int    # no id of a rule
+    rule: int
+    variable: str  # ``exceptions.is_plain``
+
+
 def harness(
-    rules: Sequence[int], word: str, expires: int, *, headers: Headers = HEADERS, first_id: int = FIRST_ID,
+    rules: Sequence[int], word: str, expires: int, *, targets: Sequence[Target] = (), headers: Headers = HEADERS,
+    first_id: int = FIRST_ID,
 ) -> str:
-    """Return the harness for these rules, with ids from ``first_id`` on (see ``free_ids``).
+    """Return the harness for these rules and targets, with ids from ``first_id`` on (see ``free_ids``).
 
     It has to stand before the first rule of each scope (``scopes.places``). ``word`` is the run's secret, ``expires``
     seconds since the epoch. ValueError when a value is not what a harness may hold.
     """
-    _check(rules, word, expires, headers, first_id)
+    _check_words(word, headers)
+    _check_numbers(rules, targets, expires, first_id)
     end = f'skipAfter:{_marker(first_id)}'
     digest = hashlib.sha1(word.encode('ascii'), usedforsecurity=False).hexdigest()
     controls = (
@@ -63,10 +75,12 @@ def harness(
         # Apache makes one header of two, with a comma and a blank between them.
         f'SecRule REQUEST_HEADERS:{headers.off} "!@rx ^[,0-9]+$" "id:{first_id + 4},{_SILENT},{end}"',
     )
+    said = [(rule, f'ctl:ruleRemoveById={rule}') for rule in rules]
+    said += [(one.number, f'ctl:ruleRemoveTargetById={one.rule};{one.variable}') for one in targets]
     switches = (
-        f'SecRule REQUEST_HEADERS:{headers.off} "@contains ,{rule}," '
-        f'"id:{first_id + _CONTROLS + number},{_SILENT},ctl:ruleRemoveById={rule}"'
-        for number, rule in enumerate(rules)
+        f'SecRule REQUEST_HEADERS:{headers.off} "@contains ,{word_for}," '
+        f'"id:{first_id + _CONTROLS + number},{_SILENT},{control}"'
+        for number, (word_for, control) in enumerate(said)
     )
     return '\n'.join([*controls, *switches, f'SecMarker {_marker(first_id)}', ''])
 
@@ -104,12 +118,18 @@ def _marker(first_id: int) -> str:
     return f'WPAUDIT-END-{first_id}'
 
 
-def _check(rules: Sequence[int], word: str, expires: int, headers: Headers, first_id: int) -> None:
+def _check_words(word: str, headers: Headers) -> None:
     if not _WORD.fullmatch(word):
         raise ValueError('the word must have 32 to 128 letters and digits')
     if not _HEADER.fullmatch(headers.word) or not _HEADER.fullmatch(headers.off) or headers.word == headers.off:
         raise ValueError('these are no names of two headers')
-    if not 0 < expires < LATEST or not 0 < first_id <= LARGEST_ID - ids_needed(len(rules)):
+
+
+def _check_numbers(rules: Sequence[int], targets: Sequence[Target], expires: int, first_id: int) -> None:
+    if not 0 < expires < LATEST or not 0 < first_id <= LARGEST_ID - ids_needed(len(rules) + len(targets)):
         raise ValueError('a number is out of range')
+    if not all(is_plain(one.variable) and 0 < one.rule <= LARGEST_ID for one in targets):
+        raise ValueError('a target cannot be written')
+    rules = [*rules, *(one.number for one in targets)]
     if len(set(rules)) != len(rules) or not all(0 < rule <= LARGEST_ID for rule in rules):
         raise ValueError('these are no ids of different rules')

@@ -30,6 +30,7 @@ _VARIABLES = (
     re.compile(r' found within ([A-Z_]{2,40}(?::[^\s:"]{1,200})?): '),
     re.compile(r' at ([A-Z_]{2,40}(?::[^\s"]{1,200}?)?)\. \['),
 )
+_URI = re.compile(r'\[uri "([^"\s]{1,2000})"\]')
 _UNIQUE = re.compile(r'\[unique_id "([A-Za-z0-9@_.-]{1,64})"\]')
 
 
@@ -48,6 +49,7 @@ class Hit:
     denied: bool = False
     variable: str = ''
     request: str = ''  # ModSecurity's unique_id, the same for all lines about one request
+    uri: str = ''      # path of the request, as the line has it
 
 
 def hits(lines: Iterable[str]) -> tuple[Hit, ...]:
@@ -83,11 +85,12 @@ def _text_hits(text: str) -> Iterator[Hit]:
     denied = _DENIED.search(text)
     variable = next((match[1] for pattern in _VARIABLES if (match := pattern.search(text))), '')
     unique = _UNIQUE.search(text)
+    uris = _URI.findall(text)  # the last one is the engine's own
     for path, line, number in _RULE.findall(text):
         if 0 < int(number) <= LARGEST_ID:
             yield Hit(
                 int(number), path, int(line), int(denied[1] or 0) if denied else 0, denied is not None, variable,
-                unique[1] if unique else '',
+                unique[1] if unique else '', uris[-1] if uris else '',
             )
 
 
@@ -108,6 +111,7 @@ def _json_hits(line: str) -> Iterator[Hit]:
             yield Hit(
                 int(number), str(details.get('file', '')), int(at), variable=variable,
                 request=str(transaction.get('unique_id', ''))[:_LONGEST_REQUEST],
+                uri=str(_part(transaction, 'request').get('uri', '')).partition('?')[0],
             )
     for message in _list(_part(entry, 'audit_data'), 'messages'):  # version 2
         if isinstance(message, str):

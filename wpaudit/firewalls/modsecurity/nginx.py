@@ -55,7 +55,8 @@ def nginx_configuration(shell: Shell, path: str) -> tuple[Configuration, tuple[G
     scopes = tuple(draft.scope(rules, on=walk.on(draft)) for draft in walk.drafts)
     seen = {gap.what for gap in rules.gaps}
     absent = [Gap(one, 'is not there') for one in walk.rule_files if not rules.matching.get(one) and one not in seen]
-    return Configuration(Engine.V3, path, scopes), (*collected.gaps, *parser.gaps, *walk.gaps, *rules.gaps, *absent)
+    found = Configuration(Engine.V3, path, scopes, {**collected.files, **rules.files})
+    return found, (*collected.gaps, *parser.gaps, *walk.gaps, *rules.gaps, *absent)
 
 
 class _Parser:
@@ -120,6 +121,7 @@ class _Draft:
     names: list[str] = field(default_factory=list)
     ports: list[int] = field(default_factory=list)
     roots: list[str] = field(default_factory=list)
+    logs: list[str] = field(default_factory=list)
 
     def scope(self, rules: Collected, *, on: bool) -> Scope:
         """Return the scope, now that its rule files were read."""
@@ -128,7 +130,7 @@ class _Draft:
         for path, inline in self.parts:
             own += [inline] if inline is not None else _located(splicer, path, rules)
         hosts = Hosts(tuple(self.names), tuple(self.ports), tuple(self.roots)) if self.server else None
-        return Scope(self.outer, tuple(own), on, tuple(self.places), hosts)
+        return Scope(self.outer, tuple(own), on, tuple(self.places), hosts, tuple(self.logs))
 
 
 class _Walk:
@@ -174,6 +176,8 @@ class _Walk:
         name, words, line = statement['directive'], statement['args'], statement['line']
         if name == 'modsecurity':
             draft.on = words[0].lower() == 'on'
+        elif name == 'error_log':
+            draft.logs.append(absolute(words[0], self._base))
         elif name == 'modsecurity_rules_file':
             rules = absolute(words[0], '/')
             draft.parts.append((rules, None))

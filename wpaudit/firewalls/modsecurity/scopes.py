@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import posixpath
 import urllib.parse
+from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import field
 from enum import StrEnum
 
 from wpaudit.firewalls.modsecurity.rules import Located
@@ -14,6 +16,7 @@ from wpaudit.firewalls.modsecurity.rules import Ruleset
 from wpaudit.firewalls.modsecurity.rules import ruleset
 from wpaudit.firewalls.modsecurity.seclang import Engine
 from wpaudit.firewalls.modsecurity.suspicion import suspects
+from wpaudit.firewalls.reading import HostFile
 
 
 class Form(StrEnum):
@@ -56,6 +59,7 @@ class Scope:
     on: bool = True          # nginx: whether `modsecurity` is on here
     places: tuple[Place, ...] = ()
     hosts: Hosts | None = None  # of a virtual host
+    logs: tuple[str, ...] = ()  # error logs that are named here
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Configuration:
     engine: Engine
     path: str
     scopes: tuple[Scope, ...] = ()
+    files: Mapping[str, HostFile] = field(default_factory=dict)  # those in which there are places
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,13 @@ def places(configuration: Configuration, indices: Sequence[int]) -> tuple[Place,
     """Return every place where a harness has to stand for these scopes. Each needs ids of its own."""
     every = dict.fromkeys(one for index in indices for one in chain(configuration, index))
     return tuple(dict.fromkeys(place for one in every for place in configuration.scopes[one].places))
+
+
+def ends(configuration: Configuration, indices: Sequence[int]) -> tuple[Place, ...]:
+    """Return for every scope with rules the place behind its last one: ModSecurity 2 removes what it has read."""
+    every = dict.fromkeys(one for index in indices for one in chain(configuration, index))
+    last = (configuration.scopes[one].own[-1] for one in every if configuration.scopes[one].places)
+    return tuple(dict.fromkeys(Place(one.path, one.piece.last + 1) for one in last))
 
 
 def chain(configuration: Configuration, index: int) -> list[int]:

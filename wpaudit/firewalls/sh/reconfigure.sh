@@ -1,12 +1,13 @@
 # Changes files of a web server's configuration, lets the server read them gracefully, and takes all of it back.
-#   $1 hold, add, commit, renew or back   $0 lies in the directory of the run, beside cmdline-N, comm-N and test-N: how
+#   $1 hold, add, commit, renew, read or back   $0 lies in the directory of the run, beside cmdline-N, comm-N and test-N: how
 #   the master of server N was started, what its process is called, and a script that lets the very program (of the pid
 #   that it is given) test its configuration
 # hold, stdin: a number, the real path in escapes of printf %b, a random word, the SHA-256 of what is there, that of the
 #   new text, one a line; then the new text. The directory .wpaudit-WORD beside the file keeps it under a second name.
 # add, stdin: the path of a file of ours in such a directory, in escapes, and the SHA-256 of its text; then the text.
 # commit: the new texts are put in place, every server tests its configuration, and only then reads it.
-# renew, stdin: as for add, of a file that is there: its text is replaced, and the servers read it.
+# renew, stdin: as for add, of a file that is there: its text is replaced.
+# read: every server tests its configuration, and only then reads it.
 # back: at any time, any number of times. Whoever changed a file meanwhile keeps what they wrote; that is told, status 1.
 # Status 1 of the others: nothing was changed, or all is back.
 dir=${0%/*}
@@ -69,6 +70,10 @@ hold() {
         printf '%s\n' "$escaped" | note "$number.path" && : | note "$number.held" || refuse "$dir cannot be written"
     mkdir -- "$hold" 2>/dev/null || { [ -d "$hold" ] && [ ! -L "$hold" ] && [ -O "$hold" ]; } ||
         refuse "no directory can be made beside $path"
+    for one in "${path%/*}"/.wpaudit-*; do
+        [ ! -d "$one" ] || [ "$one" = "$hold" ] ||
+            refuse "another run of wpaudit works beside $path, or has left $one: type wpaudit restore for its site"
+    done
     old=$hold/$number.old
     new=$hold/$number.new
     ln -- "$path" "$old" 2>/dev/null || refuse "no second name can be made for $path"
@@ -226,6 +231,9 @@ renew() {
     rm -f -- "$target.new"
     write "$target.new" "$wanted"
     mv -f -- "$target.new" "$target" || refuse "$target cannot be written"
+}
+
+read_anew() {
     servers
     check || undone "$said"
     all_reload
@@ -300,4 +308,7 @@ told_reloads() {
     done
 }
 
-"$1"
+case $1 in
+    read) read_anew ;; # a word of the shell
+    *) "$1" ;;
+esac
