@@ -13,11 +13,13 @@ from fixtures.firewalls.neutral import without
 from fixtures.firewalls.visits import Visit
 from wpaudit.firewalls.apache.reader import read
 from wpaudit.firewalls.apache.units import Key
+from wpaudit.firewalls.apache.units import LiveKey
 from wpaudit.firewalls.apache.wrapper import numbered
 from wpaudit.firewalls.apache.wrapper import units
 from wpaudit.firewalls.apache.wrapper import wrapped
 
 KEY = Key('0123456789abcdef0123', '20991231235959')
+LIVE = LiveKey(expires=KEY.expires)
 REAL = 60  # of the seeds are also tried on Apache
 VISITS = (
     Visit(), Visit('index.html'), Visit('xmlrpc.html?one'), Visit('sub/page.html'), Visit('nowhere.html?one'),
@@ -60,6 +62,9 @@ def off_as_if_they_were_not_there(apache: Apache, seed: int, text: str, plain: l
         expected = answers(apache, f'without-{seed}', without(text, chosen))
         off = KEY.headers(numbers[line] for line in chosen)
         assert answers(apache, f'wrapped-{seed}', None, off) == expected, (seed, chosen)
+        if len(chosen) > 1:
+            live = wrapped(text, {line: numbers[line] for line in chosen}, LIVE)
+            assert answers(apache, f'live-{seed}', live.text) == expected, (seed, chosen)
         mattered += expected != plain
     return mattered
 

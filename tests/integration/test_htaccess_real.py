@@ -25,6 +25,7 @@ from wpaudit.firewalls.apache.lines import hints
 from wpaudit.firewalls.apache.reader import read
 from wpaudit.firewalls.apache.remedies import remedies
 from wpaudit.firewalls.apache.units import Key
+from wpaudit.firewalls.apache.units import LiveKey
 from wpaudit.firewalls.apache.units import Sort
 from wpaudit.firewalls.apache.wrapper import Around
 from wpaudit.firewalls.apache.wrapper import numbered
@@ -35,6 +36,7 @@ from wpaudit.firewalls.apache.wrapper import wrapped
 KEY = Key('0123456789abcdef0123', '20991231235959')
 LATE = Key(KEY.token, '20200101000000')
 REFUSED = ('unbalanced', 'open-quote')
+LIVE, OVER = LiveKey(expires=KEY.expires), LiveKey(expires='0' * 14)
 NAMES = sorted(path.stem for path in RULES.glob('*.htaccess') if path.stem not in REFUSED)
 
 
@@ -126,7 +128,13 @@ def test_any_set_of_units_can_be_off(apache: Apache, name: str) -> None:
     for chosen in [everything, *(chance.sample(everything, chance.randint(0, len(everything))) for _ in range(3))]:
         put(apache, f'{name}-without', without(text, chosen))
         off = KEY.headers(numbers[line] for line in chosen)
-        assert differing(answers(apache, f'{name}-without'), answers(apache, f'{name}-wrapped', off)) == [], chosen
+        expected = answers(apache, f'{name}-without')
+        assert differing(expected, answers(apache, f'{name}-wrapped', off)) == [], chosen
+        put(apache, f'{name}-live', wrapped(text, {line: numbers[line] for line in chosen}, LIVE).text)
+        assert differing(expected, answers(apache, f'{name}-live')) == [], chosen
+    put(apache, f'{name}-over', wrapped(text, numbers, OVER).text)
+    put(apache, f'{name}-plain', text)
+    assert differing(answers(apache, f'{name}-plain'), answers(apache, f'{name}-over')) == []
 
 
 @pytest.mark.parametrize('name', NAMES)

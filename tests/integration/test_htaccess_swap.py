@@ -19,6 +19,7 @@ from fixtures.lab.traces import eventually
 from wpaudit.domain import Mode
 from wpaudit.domain import Request
 from wpaudit.domain import Suspect
+from wpaudit.errors import ConnectionLost
 from wpaudit.errors import ModeUnavailable
 from wpaudit.errors import NotRestored
 from wpaudit.firewalls.htaccess import Htaccess
@@ -139,23 +140,118 @@ def test_two_layers_in_one_request_do_not_disturb_each_other(place: Place) -> No
         assert place.status('page.html', fields=(*other, *fields(switcher, f'{place.file}:2'))) == 200
 
 
-def test_live_is_refused(place: Place) -> None:
+def test_live_exactly_what_is_asked_for_is_off_for_everybody(place: Place) -> None:
     before = place.put(TEXT)
-    with pytest.raises(ModeUnavailable, match='isolated'), place.layer.switching(Mode.LIVE):
-        pass
+    with place.layer.switching(Mode.LIVE) as switcher:
+        assert seen(place.file)[:1] + seen(place.file)[-1:] == before[:1] + before[-1:]  # nothing is changed yet
+        assert not switcher.parallel
+        wrong = [place.status(path, address) for path, address, _ in BLOCKED]
+        for chosen in ([2], [5], [7], [2, 7], [2, 5, 7], []):
+            off = frozenset(f'{place.file}:{line}' for line in chosen)
+            with switcher.switched(off) as step:
+                assert step.prepare(Request('http://site.test/')).headers == ()
+            assert [place.status(path, address) for path, address, _ in BLOCKED] == [
+                200 if line in chosen else status for status, (*_, line) in zip(wrong, BLOCKED, strict=True)]
+            assert place.file.stat().st_mode == before[1]
+        assert place.file.stat().st_ino == before[0]  # with nothing off it is the very file again
+        fields(switcher, f'{place.file}:2')
     assert seen(place.file) == before
+    assert place.clean
+    assert switcher.restoration().verified
+    assert 0 < switcher.restoration().changed_seconds < 30
 
 
-def test_all_files_of_a_site_are_swapped_together(place: Place) -> None:
+@pytest.mark.parametrize('victims', [('pid',), ('pid', 'guarded')])
+@pytest.mark.parametrize('order', ['stage', 'turn', ''])
+def test_live_it_comes_back_from_wherever_it_was_cut_off(
+    place: Place, victims: tuple[str, ...], order: str, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = place.put(TEXT)
+    act, made = Warden.act, []
+
+    def cut_off(warden: Warden, name: str, text: str = '', **more: float) -> Done:
+        done = act(warden, name, text, **more)
+        made.append(name)
+        if made.count(order) == 2:  # the text of the first set is in place
+            kill(warden.directory)
+        return done
+
+    def kill(directory: str) -> None:
+        for name in reversed(victims):
+            os.kill(int((Path(directory) / name).read_text()), 9)
+
+    monkeypatch.setattr(Warden, 'act', cut_off)
+    with pytest.raises((NotRestored, ConnectionLost)), place.layer.switching(Mode.LIVE) as switcher:  # noqa: PT012 - what happens inside is the test
+        fields(switcher, f'{place.file}:2')
+        fields(switcher, f'{place.file}:5')
+        [run] = place.keep.iterdir()
+        kill(str(run))
+    if 'guarded' in victims:
+        done = restored(place.ground)
+        assert done is not None
+        assert done.status == 0
+    assert eventually(lambda: seen(place.file) == before)
+    assert eventually(lambda: place.clean)
+
+
+def test_live_a_text_that_the_web_server_refuses_is_met_by_nobody(
+    place: Place, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = place.put(TEXT)
+    statuses: list[int] = []
+    with watched(place, statuses):
+        monkeypatch.setattr('wpaudit.firewalls.apache.wrapper.END', '# wpaudit )\nNonsense')
+        with pytest.raises(ModeUnavailable, match='answers 500 instead of 200'), place.layer.switching(Mode.LIVE):
+            pytest.fail('it was put in place')
+        monkeypatch.undo()
+        with pytest.raises(ModeUnavailable, match='answers 500 instead of 200'), \
+                place.layer.switching(Mode.LIVE) as switcher:  # noqa: PT012 - what happens inside is the test
+            monkeypatch.setattr('wpaudit.firewalls.apache.wrapper.END', '# wpaudit )\nNonsense')
+            fields(switcher, f'{place.file}:2')
+    assert seen(place.file) == before
+    assert place.clean
+    assert set(statuses) == {200}
+
+
+def test_live_swapping_under_load_is_seen_by_nobody(place: Place) -> None:
+    before = place.put(TEXT)
+    statuses: list[int] = []
+    with watched(place, statuses), place.layer.switching(Mode.LIVE) as switcher:
+        for line in (2, 5, 7, 5, 2):
+            fields(switcher, f'{place.file}:{line}')
+            fields(switcher)
+    assert seen(place.file) == before
+    assert set(statuses) == {200}
+    assert len(statuses) > 20
+
+
+def test_live_what_somebody_else_did_meanwhile_stays_and_is_told(place: Place) -> None:
+    place.put(TEXT)
+    with pytest.raises(NotRestored, match='somebody changed'), place.layer.switching(Mode.LIVE) as switcher:  # noqa: PT012
+        fields(switcher, f'{place.file}:2')
+        appended(place)
+        theirs = seen(place.file)
+        fields(switcher, f'{place.file}:5')
+    assert seen(place.file) == theirs
+    [kept] = place.apache.docroot.glob('.htaccess-wpaudit-*')
+    kept.unlink()
+    assert eventually(lambda: place.clean)
+
+
+@pytest.mark.parametrize('mode', list(Mode))
+def test_all_files_of_a_site_are_swapped_together(place: Place, mode: Mode) -> None:
     place.put(rule_text('deny-from'))
     inner = place.apache.docroot / 'wp-content' / '.htaccess'
     inner.parent.mkdir(exist_ok=True)
     place.apache.site(inner.parent, b'Redirect 502 /wp-content/page.html\n')
     before = seen(place.file), seen(inner)
-    with place.layer.switching(Mode.ISOLATED) as switcher:
-        assert (seen(place.file)[0], seen(inner)[0]) != (before[0][0], before[1][0])
-        assert place.status('wp-content/page.html') == 502
+    [denied] = [one.id for one in place.rules() if one.name == 'deny from 10.0.0.1']
+    with place.layer.switching(mode) as switcher:
+        assert place.status('wp-content/page.html', fields=fields(switcher)) == 502
+        assert place.status('page.html', '10.0.0.1', fields(switcher)) == 403
         assert place.status('wp-content/page.html', fields=fields(switcher, f'{inner}:1')) == 200
+        assert place.status('page.html', '10.0.0.1', fields(switcher, f'{inner}:1', denied)) == 200
+        assert (seen(place.file)[0], seen(inner)[0]) != (before[0][0], before[1][0])
     assert (seen(place.file), seen(inner)) == before
     assert place.clean
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -64,11 +65,18 @@ class RuleSwitcher:
         self._hold = hold
         self._exempting = exempting
         self._restoration = Restoration(verified=False, message='the firewall has not been put back yet')
+        self._since: float | None = None  # when it began to be otherwise for everybody
+        self._changed_seconds = 0.0
 
     @contextmanager
     def switched(self, off: frozenset[str], *, theme: bool = False, record: bool = False) -> Iterator[RuleStep]:
         """Hold exactly ``off`` off; a firewall has neither theme nor recorder."""
-        yield RuleStep(self._hold(off))
+        if off and self._since is None and self.mode is Mode.LIVE:
+            self._since = time.monotonic()
+        fields = self._hold(off)
+        if not off:
+            self._as_ever()
+        yield RuleStep(fields)
 
     def exemptions(self, rules: frozenset[str]) -> tuple[Exemption, ...]:
         """Return what the layer knows to be narrower than to switch these rules off."""
@@ -80,7 +88,13 @@ class RuleSwitcher:
 
     def settle(self, restoration: Restoration) -> None:
         """Note how the layer was left."""
-        self._restoration = restoration
+        self._as_ever()
+        self._restoration = replace(restoration, changed_seconds=self._changed_seconds)
+
+    def _as_ever(self) -> None:
+        if self._since is not None:
+            self._changed_seconds += time.monotonic() - self._since
+        self._since = None
 
 
 def kept_in(ground: Ground, name: str) -> str:

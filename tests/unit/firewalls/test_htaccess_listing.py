@@ -221,6 +221,8 @@ def test_a_file_that_stays_and_would_be_overruled_keeps_the_lists_of_others_from
     assert found[f'{WWW}/.htaccess:5'] == ''
 
 
-def test_live_is_refused_without_a_look_at_the_host() -> None:
-    with pytest.raises(ModeUnavailable), Htaccess(Ground(HostOfFiles({}), WWW, URL)).switching(Mode.LIVE):
+@pytest.mark.parametrize('mode', list(Mode))
+def test_a_site_without_such_files_has_nothing_to_switch(mode: Mode) -> None:
+    layer = Htaccess(Ground(host({WWW: State.DIRECTORY}), WWW, URL))
+    with pytest.raises(ModeUnavailable, match='no file with rules'), layer.switching(mode):
         pass

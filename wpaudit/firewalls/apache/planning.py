@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from wpaudit.firewalls.apache.reader import read
 from wpaudit.firewalls.apache.swap import Change
 from wpaudit.firewalls.apache.units import TOO_MANY
 from wpaudit.firewalls.apache.units import Key
+from wpaudit.firewalls.apache.units import LiveKey
 from wpaudit.firewalls.apache.units import Sort
 from wpaudit.firewalls.apache.units import Unit
 from wpaudit.firewalls.apache.wrapper import Around
@@ -63,6 +65,14 @@ def planned(files: Sequence[RuleFile], key: Key) -> Planned:
         if done.text != file.text:
             changes.append(Change(file.path, file.text, done.text))
     return Planned(tuple(changes), numbers, {rule: why for rule, why in refused.items() if rule not in numbers})
+
+
+def live(files: Sequence[RuleFile], off: Collection[str], expires: str) -> dict[str, str]:
+    """Return the texts in which exactly these rules are off for everybody until ``expires``, by path."""
+    chosen = [
+        replace(file, units=tuple(one for one in file.units if f'{file.path}:{one.line}' in off)) for file in files
+    ]
+    return {one.path: one.new for one in planned(chosen, LiveKey(expires=expires)).changes}
 
 
 def _needed(file: RuleFile, movable: Sequence[RuleFile]) -> bool:

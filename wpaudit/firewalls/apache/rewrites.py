@@ -242,22 +242,16 @@ def _variant(block: Block, numbers: Numbers, key: Key) -> tuple[str, ...]:
     alternatives = [one for one in found if one.directive.first in listed]
     before = [one for one in found if one.directive.first < min(listed)]
     behind = [one for one in found if one.directive.first > max(listed)]
-    tester = f'RewriteCond %{{HTTP:{key.header}}} ={key.token} [NV]'
-    lines = [
-        f'RewriteCond %{{TIME}} >={key.expires} [OR,NV]',
-        f'RewriteCond %{{HTTP:{key.header}}} !={key.token} [NV]',
-        f'RewriteRule ^ - [S={len(alternatives)}]',
-    ]
+    lines = [*key.visitor_conditions(), f'RewriteRule ^ - [S={len(alternatives)}]']
     for one in alternatives:
         own = [one.directive.first, block.unit.line]
         off = [numbers[line] for line in own if line in numbers]
-        lines += [f'RewriteCond %{{HTTP:{key.off}}} !,{number}, [NV]' for number in off]
+        lines += [line for number in off for line in key.on_conditions(number)]
         lines += [_written(other) for other in before]
         lines += [one.alone()]
         lines += [_written(other) for other in behind]
         lines += [f'RewriteRule {rule.directive.args}']
-    lines += [f'RewriteCond %{{TIME}} <{key.expires} [NV]', tester, 'RewriteRule ^ - [S=1]']
-    return tuple(lines)
+    return (*lines, *key.tester_conditions(), 'RewriteRule ^ - [S=1]')
 
 
 def _written(one: Condition) -> str:

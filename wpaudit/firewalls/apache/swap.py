@@ -19,8 +19,10 @@ from urllib.parse import urlsplit
 from urllib.parse import urlunsplit
 
 from wpaudit.errors import ModeUnavailable
+from wpaudit.errors import NotRestored
 from wpaudit.firewalls.reading import Garbled
 from wpaudit.firewalls.reading import escaped
+from wpaudit.firewalls.warden import RESTORE
 from wpaudit.firewalls.warden import Keeping
 from wpaudit.firewalls.warden import Warden
 from wpaudit.ports import Shell
@@ -33,6 +35,10 @@ REASONS = {
     'owner': 'it belongs to another user, and a file in its place would not',
     'directory': 'nothing can be put beside it: the directory is not writable',
 }
+
+
+ACTS = ('prepare', 'commit', 'try_out_all', 'stage', 'turn')
+_THEIRS = 5  # status: somebody else was there
 
 
 @dataclass(frozen=True)
@@ -69,8 +75,7 @@ def keeping(changes: Sequence[Change]) -> Keeping:
         undo=f'{digests}exec sh "${{0%/*}}/swap" back </dev/null\n',
         scripts=(
             ('swap', _text('swap.sh')),
-            ('prepare', 'exec sh "${0%/*}/swap" prepare\n'),
-            ('commit', 'exec sh "${0%/*}/swap" commit\n'),
+            *((name, f'exec sh "${{0%/*}}/swap" {name}\n') for name in ACTS),
         ),
     )
 
@@ -80,6 +85,43 @@ def swap(warden: Warden, changes: Sequence[Change], *, root: str, url: str) -> N
 
     ``root`` is the directory that ``url`` shows.
     """
+    _done(warden, 'commit', ''.join(_prepared(warden, changes, root=root, url=url)))
+
+
+class Turning:
+    """Files of one run whose texts change again and again, for everybody. Not thread-safe.
+
+    ``changes`` say which files there may be; their new texts are what Apache is asked about first, and have to mean
+    what the old ones do. The files stay as they are until ``to`` is called.
+    """
+
+    def __init__(self, warden: Warden, changes: Sequence[Change], *, root: str, url: str) -> None:
+        """Prepare all of them. Raises ModeUnavailable, as ``swap`` does."""
+        self._warden = warden
+        self._old = {one.path: one.old for one in changes}
+        self._now = dict(self._old)
+        self._numbers = {one.path: number for number, one in enumerate(changes)}
+        self._pages = _prepared(warden, changes, root=root, url=url)
+        _done(warden, 'try_out_all', ''.join(self._pages))
+
+    def to(self, texts: Mapping[str, str], expires: str) -> None:
+        """Put these texts in place, by path, and the old ones where there is none; what is so already is not touched.
+
+        ``expires`` is the time in them at which they are over. Raises ModeUnavailable when Apache does not like one of
+        them, and NotRestored when somebody else changed a file.
+        """
+        wanted = {path: texts.get(path, old) for path, old in self._old.items()}
+        changing = [path for path, text in wanted.items() if text != self._now[path]]
+        for path in changing:
+            text = '' if wanted[path] == self._old[path] else wanted[path]
+            _done(self._warden, 'stage', '\n'.join([str(self._numbers[path]), _digest(wanted[path]), expires, text]))
+        if changing:
+            _done(self._warden, 'turn', ''.join(self._pages[self._numbers[path]] for path in changing))
+        self._now = wanted
+
+
+def _prepared(warden: Warden, changes: Sequence[Change], *, root: str, url: str) -> list[str]:
+    """Put the new texts beside the old files; return for each the line that says where it can be tried."""
     word = secrets.token_hex(8)
     pages = []
     for number, one in enumerate(changes):
@@ -87,13 +129,16 @@ def swap(warden: Warden, changes: Sequence[Change], *, root: str, url: str) -> N
         _done(warden, 'prepare', '\n'.join([*head, one.new]))
         folder = _folder(posixpath.dirname(one.path), root)
         pages.append(f'{number} {_page(url, root, folder, f"wpaudit-canary-{word}-{number}")} {_word(folder)}\n')
-    _done(warden, 'commit', ''.join(pages))
+    return pages
 
 
 def _done(warden: Warden, name: str, text: str) -> None:
     done = warden.act(name, text, seconds=SWAP_SECONDS)
+    said = done.text.strip()[-500:]
+    if done.status == _THEIRS:
+        raise NotRestored(said, hint=RESTORE)
     if done.status:
-        raise ModeUnavailable(f'rules of .htaccess files were not touched: {done.text.strip()[-500:]}')
+        raise ModeUnavailable(f'rules of .htaccess files were not touched: {said}')
 
 
 def _folder(directory: str, root: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import field
 from enum import StrEnum
 
 from wpaudit.firewalls.apache.reader import Directive
@@ -107,13 +108,68 @@ class Key:
         """Return an expression: one of these is off in this request, which is the tester's."""
         return f"req_novary('{self.off}') =~ /,(?:{'|'.join(str(number) for number in numbers)}),/"
 
-    def off_conditions(self, number: int) -> tuple[str, ...]:
-        """Return RewriteConds that hold unless ``number`` is off. [NV]: no ``Vary`` header for visitors."""
+    @property
+    def everybody(self) -> bool:
+        """Tell whether every request is the tester's, so that no expression has to tell whom a rule fits."""
+        return False
+
+    def tester_conditions(self) -> tuple[str, ...]:
+        """Return RewriteConds that hold for the tester alone. [NV]: no ``Vary`` header for visitors."""
+        return f'RewriteCond %{{TIME}} <{self.expires} [NV]', f'RewriteCond %{{HTTP:{self.header}}} ={self.token} [NV]'
+
+    def visitor_conditions(self) -> tuple[str, ...]:
+        """Return RewriteConds that hold for everybody else."""
         return (
             f'RewriteCond %{{TIME}} >={self.expires} [OR,NV]',
-            f'RewriteCond %{{HTTP:{self.header}}} !={self.token} [OR,NV]',
-            f'RewriteCond %{{HTTP:{self.off}}} !,{number}, [NV]',
+            f'RewriteCond %{{HTTP:{self.header}}} !={self.token} [NV]',
         )
+
+    def on_conditions(self, number: int) -> tuple[str, ...]:
+        """Return RewriteConds that hold in a request of the tester's unless ``number`` is off in it."""
+        return (f'RewriteCond %{{HTTP:{self.off}}} !,{number}, [NV]',)
+
+    def off_conditions(self, number: int) -> tuple[str, ...]:
+        """Return RewriteConds that hold unless ``number`` is off."""
+        time, tester = self.visitor_conditions()
+        return time, tester.replace('[NV]', '[OR,NV]'), *self.on_conditions(number)
+
+
+@dataclass(frozen=True)
+class LiveKey(Key):
+    """The key of a text in which all that has a number is off, for everybody, until ``expires``."""
+
+    token: str = field(default='x' * 16, init=False)  # nobody is asked for it
+    expires: str = ''
+
+    @property
+    def everybody(self) -> bool:
+        """Say so."""
+        return True
+
+    @property
+    def tester(self) -> str:
+        """An expression: the time is not over yet."""
+        return f"%{{TIME}} < '{self.expires}'"
+
+    def is_off(self, numbers: Sequence[int]) -> str:
+        """Return an expression that always holds."""
+        return 'true'
+
+    def tester_conditions(self) -> tuple[str, ...]:
+        """Return a RewriteCond that holds until the time is over."""
+        return (f'RewriteCond %{{TIME}} <{self.expires}',)
+
+    def visitor_conditions(self) -> tuple[str, ...]:
+        """Return one that holds from then on."""
+        return (f'RewriteCond %{{TIME}} >={self.expires}',)
+
+    def on_conditions(self, number: int) -> tuple[str, ...]:
+        """Return one that never holds."""
+        return ('RewriteCond expr false',)
+
+    def off_conditions(self, number: int) -> tuple[str, ...]:
+        """Return one that holds from then on."""
+        return self.visitor_conditions()
 
 
 def place(directive: Directive) -> tuple[Section, ...]:

@@ -1,14 +1,23 @@
 # Swaps files for others and back: nobody ever sees half of either, and what was there comes back as the same inode.
-#   $1 prepare, commit or back   $0 lies in the directory of the run
+#   $1 prepare, commit, try_out_all, stage, turn or back   $0 lies in the directory of the run
 # prepare, stdin: a number, the path in escapes of printf %b, a random word, the SHA-256 of what is there, that of the
 #   new text, one a line; then the new text. The file is kept under a second name, and the new one lies beside it.
 # commit, stdin: "NUMBER URL FOLDER" for each: a directory of ours in FOLDER tries the new text first, and URL is its page.
+# For texts that change again and again:
+# try_out_all, stdin as that of commit: the directories try the new texts, and none of them is used.
+# stage, stdin: a number, the SHA-256 of the next text, the time at which it is over, one a line; then the text. It lies
+#   beside the file then. Without a text, what was there before the run does.
+# turn, stdin: "NUMBER URL FOLDER" for each: the directories try what was staged, as it will be when its time is over: Apache has to
+#   answer as ever. Then all of it is put in place.
 # back: at any time, any number of times. Whoever changed a file meanwhile keeps what they wrote; that is told, status 1.
-# Status 3: the host cannot ask its own web server. 4: Apache answers otherwise with the new text. 1: anything else.
+# Status 3: the host cannot ask its own web server. 4: Apache answers otherwise with the new text. 5: somebody else was
+# there. 1: anything else.
 dir=${0%/*}
 LC_ALL=C
 export LC_ALL
 umask 077
+newline='
+'
 
 refuse() { printf '%s\n' "$2"; exit "$1"; }
 
@@ -39,7 +48,7 @@ known() { # NUMBER -> path new backup before after canary, as far as they were n
     backup=$folder/.htaccess-wpaudit-$word
     new=$backup~
     before=$(cat "$dir/$1.before" 2>/dev/null)
-    after=$(cat "$dir/$1.after" 2>/dev/null)
+    after=$(cat "$dir/$1.after" 2>/dev/null) # of each text of ours that may be in place, the newest one last
     canary=''
     if [ -e "$dir/$1.canary" ]; then
         plain "$(cat "$dir/$1.canary")"
@@ -63,8 +72,7 @@ prepare() {
     [ "${before##* }" = "$old" ] || refuse 1 "$path is not what it was when it was read"
     # shellcheck disable=SC2086 # to be split
     set -- $before
-    mode=$3 user=$4 group=$5
-    [ "$(id -u)" = 0 ] || [ "$(id -u)" = "$user" ] || refuse 1 "$path belongs to another user, and a file in its place would not"
+    [ "$(id -u)" = 0 ] || [ "$(id -u)" = "$4" ] || refuse 1 "$path belongs to another user, and a file in its place would not"
     for name in "$backup" "$new"; do
         [ ! -e "$name" ] && [ ! -L "$name" ] || refuse 1 "$name is in the way"
     done
@@ -73,9 +81,17 @@ prepare() {
     ln -- "$path" "$backup" 2>/dev/null || refuse 1 "no second name can be made for $path"
     look "$backup"
     [ "$seen" = "$before" ] || refuse 1 "$path was changed meanwhile"
+    beside
+    printf '%s\n' "$seen" | note "$number.after" || refuse 1 "$dir cannot be written"
+}
+
+beside() { # puts stdin beside the file, with its mode and owner -> seen
     (set -C && cat >"$new") 2>/dev/null || refuse 1 "$new cannot be written"
     look "$new"
     [ "${seen##* }" = "$wanted" ] || refuse 1 "$new cannot be written"
+    # shellcheck disable=SC2086 # to be split
+    set -- $before
+    mode=$3 user=$4 group=$5
     # shellcheck disable=SC2086 # to be split
     set -- $seen
     [ "$4:$5" = "$user:$group" ] || chown "$user:$group" "$new" 2>/dev/null || chgrp "$group" "$new" 2>/dev/null
@@ -84,7 +100,6 @@ prepare() {
     # shellcheck disable=SC2086 # to be split
     set -- $seen
     [ "$3 $4 $5 $8" = "$mode $user $group $wanted" ] || refuse 1 "$new cannot have the owner and mode of $path"
-    printf '%s\n' "$seen" | note "$number.after" || refuse 1 "$dir cannot be written"
 }
 
 ask() { # URL -> the status of the answer, 000 without one
@@ -124,7 +139,66 @@ try_out() { # NUMBER URL FOLDER -> status: how a page of ours fares with the old
     status=$(ask "$2?$word")
     [ "$status" != 000 ] || refuse 3 "the host cannot ask its own web server for $2, so nobody could try the new text first"
     cat -- "$new" >"$canary/page.new" && chmod 644 "$canary/page.new" && mv -f -- "$canary/page.new" "$canary/${path##*/}"
-    same "$2" "$status" || refuse 4 "the web server answers $said instead of $status with the text for $path, so it was not used"
+    agreed "$2"
+    printf '%s\n' "$status" | note "$1.status" || refuse 1 "$dir cannot be written"
+}
+
+agreed() { # URL
+    same "$1" "$status" || refuse 4 "the web server answers $said instead of $status with the text for $path, so it was not used"
+}
+
+try_out_all() {
+    cat >"$dir/pages"
+    while read -r number url folder; do try_out "$number" "$url" "$folder"; done <"$dir/pages"
+}
+
+in_place() { # after look: is it the original file, or the newest text of ours?
+    [ "$seen" = "$before" ] || [ "$seen" = "${after##*"$newline"}" ]
+}
+
+stage() {
+    read -r number && read -r wanted && read -r expires || refuse 1 'nothing was said'
+    known "$number"
+    look "$path"
+    in_place || refuse 5 "somebody else changed $path meanwhile"
+    rm -f -- "$new"
+    if [ "$wanted" = "${before##* }" ]; then
+        ln -- "$backup" "$new" 2>/dev/null || refuse 1 "no second name can be made for $backup"
+        look "$new"
+        [ "$seen" = "$before" ] || refuse 5 "somebody else changed $backup"
+    else
+        beside
+    fi
+    if [ -n "$canary" ]; then
+        sed "s/$expires/00000000000000/g" <"$new" >"$canary/page.new" && chmod 644 "$canary/page.new" &&
+            mv -f -- "$canary/page.new" "$canary/${path##*/}" || refuse 1 "$canary cannot be written"
+    fi
+    # What is in place stays known until the new text is: whoever has to put back may come in between.
+    printf '%s\n%s\n' "${after##*"$newline"}" "$seen" | note "$number.after" || refuse 1 "$dir cannot be written"
+}
+
+turn() {
+    cat >"$dir/turned"
+    while read -r number url folder; do
+        known "$number"
+        status=$(cat "$dir/$number.status")
+        agreed "$url"
+    done <"$dir/turned"
+    while read -r number url folder; do
+        known "$number"
+        look "$path"
+        [ "$seen" = "$before" ] || [ "$seen" = "${after%%"$newline"*}" ] || refuse 5 "somebody else changed $path meanwhile"
+        look "$new"
+        [ "$seen" = "${after##*"$newline"}" ] || refuse 5 "somebody else changed $new"
+        mv -f -- "$new" "$path" || refuse 1 "$path cannot be replaced"
+    done <"$dir/turned"
+}
+
+ours() { # after look: is it one of our texts?
+    case $newline$after$newline in
+        *"$newline$seen$newline"*) [ -n "$seen" ] ;;
+        *) return 1 ;;
+    esac
 }
 
 replace() { # NUMBER
@@ -173,7 +247,7 @@ back() {
         look "$backup"
         kept=$seen
         look "$path"
-        if [ -n "$after" ] && [ "$seen" = "$after" ] && [ "$(inode "$kept")" = "$(inode "$before")" ]; then
+        if ours && [ "$(inode "$kept")" = "$(inode "$before")" ]; then
             mv -f -- "$backup" "$path"
             look "$path"
         fi
