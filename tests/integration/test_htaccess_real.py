@@ -15,6 +15,7 @@ import pytest
 
 from fixtures.firewalls.apache import Apache
 from fixtures.firewalls.apache import Reply
+from fixtures.firewalls.live import live_text
 from fixtures.firewalls.neutral import without
 from fixtures.firewalls.visits import RULES
 from fixtures.firewalls.visits import VISITS
@@ -36,7 +37,7 @@ from wpaudit.firewalls.apache.wrapper import wrapped
 KEY = Key('0123456789abcdef0123', '20991231235959')
 LATE = Key(KEY.token, '20200101000000')
 REFUSED = ('unbalanced', 'open-quote')
-LIVE, OVER = LiveKey(expires=KEY.expires), LiveKey(expires='0' * 14)
+OVER = LiveKey(expires='0' * 14)
 NAMES = sorted(path.stem for path in RULES.glob('*.htaccess') if path.stem not in REFUSED)
 
 
@@ -130,7 +131,7 @@ def test_any_set_of_units_can_be_off(apache: Apache, name: str) -> None:
         off = KEY.headers(numbers[line] for line in chosen)
         expected = answers(apache, f'{name}-without')
         assert differing(expected, answers(apache, f'{name}-wrapped', off)) == [], chosen
-        put(apache, f'{name}-live', wrapped(text, {line: numbers[line] for line in chosen}, LIVE).text)
+        put(apache, f'{name}-live', live_text(text, chosen, KEY.expires))
         assert differing(expected, answers(apache, f'{name}-live')) == [], chosen
     put(apache, f'{name}-over', wrapped(text, numbers, OVER).text)
     put(apache, f'{name}-plain', text)

@@ -31,6 +31,7 @@ from wpaudit.firewalls.apache.planning import unswitchable
 from wpaudit.firewalls.apache.reader import read
 from wpaudit.firewalls.apache.remedies import Remedy
 from wpaudit.firewalls.apache.remedies import remedies
+from wpaudit.firewalls.apache.removing import REMOVABLE
 from wpaudit.firewalls.apache.swap import Turning
 from wpaudit.firewalls.apache.swap import keeping
 from wpaudit.firewalls.apache.swap import prospect
@@ -74,9 +75,10 @@ class Htaccess:
             files, gaps = self._files()
         except (CommandTimeout, Garbled) as error:
             return (), (Gap(SOURCES, error.message),)
-        refused = planned(files, ANY_KEY).refused
+        alone, ever = planned(files, ANY_KEY).refused, planned(files, LiveKey(expires=OVER), gone=REMOVABLE).refused
         found = [
-            replace(one, stuck=file.stuck or refused.get(one.id, '')) for file in files for one in suspects(file)
+            replace(one, stuck=file.stuck or ever.get(one.id, ''), live_only=alone.get(one.id, ''))
+            for file in files for one in suspects(file)
         ]
         if len(found) > MOST_SUSPECTS:
             gaps = (*gaps, Gap(SOURCES, f'there are {len(found):,} of them; {MOST_SUSPECTS:,} are listed'))

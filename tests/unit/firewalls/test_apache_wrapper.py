@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures.firewalls.generated import generated
+from fixtures.firewalls.live import able_live
+from fixtures.firewalls.live import live_text
 from fixtures.firewalls.visits import RULES
 from fixtures.firewalls.visits import rule_text
 from wpaudit.firewalls.apache.reader import read
@@ -43,6 +45,9 @@ def test_a_thousand_generated_files_keep_their_bytes() -> None:
         assert kept_in_order(text, done.text), seed
         assert done.able | {one.line for one in done.refusals} == set(numbered(units(read(text)))), seed
         able += len(done.able)
+        for_everybody = live_text(text, able_live(text), KEY.expires)
+        assert unwrapped(for_everybody) == text, seed
+        assert kept_in_order(text, for_everybody), seed
     assert able > 5_000
 
 
@@ -53,7 +58,7 @@ def kept_in_order(text: str, new: str) -> bool:
 
 
 def in_their_sections(text: str) -> list[tuple[str, list[str]]]:
-    ours = ('requireany', 'requireall', 'if')
+    ours = ('requireany', 'requireall', 'if', 'ifdefine')
     return [
         (one.text, [section.name for section in one.sections if section.name not in ours])
         for one in read(text).directives

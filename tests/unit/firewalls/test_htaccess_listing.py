@@ -216,9 +216,10 @@ def test_a_file_that_stays_and_would_be_overruled_keeps_the_lists_of_others_from
     files = apache({f'{WWW}/.htaccess': lists + FORBID, f'{WWW}/wp-admin/.htaccess': lists})
     shell = host(files, APACHE)
     shell._scripts[ASKING] = Script(stdout=b'20261123120000\nyes\nlink\n')
-    found = {one.id: one.stuck for one in Htaccess(Ground(shell, WWW, URL)).listing()[0]}
-    assert 'lists of its own' in found[f'{WWW}/.htaccess:3']
-    assert found[f'{WWW}/.htaccess:5'] == ''
+    found = {one.id: one for one in Htaccess(Ground(shell, WWW, URL)).listing()[0]}
+    assert 'lists of its own' in found[f'{WWW}/.htaccess:3'].live_only  # for everybody the line is simply taken out
+    assert found[f'{WWW}/.htaccess:3'].stuck == ''
+    assert found[f'{WWW}/.htaccess:5'].stuck == found[f'{WWW}/.htaccess:5'].live_only == ''
 
 
 @pytest.mark.parametrize('mode', list(Mode))

@@ -145,8 +145,8 @@ def plan(document: Document, numbers: Numbers, key: Key, *, elsewhere: bool = Fa
         return (), tuple(Refusal(one.line, _SPREAD) for one in wanted)
     if sum(group.copies for group in groups(document)) > COPIES:
         return (), tuple(Refusal(one.line, TOO_MANY) for one in wanted)
-    able = {one.line: one for one in wanted if key.everybody or one.expressions()}
-    refusals = [Refusal(one.line, _HOST) for one in wanted if one.line not in able]
+    refusals = [Refusal(one.line, _HOST) for one in wanted if not one.expressions()]
+    able = {one.line: one for one in wanted if one.expressions()}
     if not able and not elsewhere:
         return (), tuple(refusals)
     insertions = [_copied(document, group, able, numbers, key) for group in groups(document)]
@@ -158,7 +158,7 @@ def _copied(
 ) -> Insertion:
     lines = [*_section(key.tester, group, [one for one in group.lines if one.first not in able])]
     base = [one for one in group.lines if one.name != 'deny']
-    for denial in (able[one.first] for one in group.lines if one.first in able and not key.everybody):
+    for denial in (able[one.first] for one in group.lines if one.first in able):
         for fits in denial.expressions():
             test = f'{key.tester} && !({key.is_off([numbers[denial.line]])}) && ({fits})'
             lines += _section(test, group, base, 'Deny from all')

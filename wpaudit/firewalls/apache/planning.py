@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
+from functools import lru_cache
 
 from wpaudit.domain import Gap
 from wpaudit.firewalls.apache import redirects
 from wpaudit.firewalls.apache.reader import read
+from wpaudit.firewalls.apache.removing import LISTS
+from wpaudit.firewalls.apache.removing import REMOVABLE
 from wpaudit.firewalls.apache.swap import Change
 from wpaudit.firewalls.apache.units import TOO_MANY
 from wpaudit.firewalls.apache.units import Key
@@ -25,7 +28,6 @@ from wpaudit.firewalls.apache.wrapper import wrapped
 MOST_NUMBERS = 1_300  # in one header field of at most 8,190 bytes (LimitRequestFieldSize)
 ANY_KEY = Key('0' * 16, '0' * 14)  # for asking what could be switched
 _SPLIT = 'a file above or below it has lists of its own, and cannot be replaced'
-_LISTS = (Sort.DENY, Sort.SETENVIF)
 
 
 @dataclass(frozen=True)
@@ -48,31 +50,45 @@ class Planned:
     refused: Mapping[str, str]
 
 
-def planned(files: Sequence[RuleFile], key: Key) -> Planned:
-    """Wrap all files that can be replaced, together."""
+def planned(files: Sequence[RuleFile], key: Key, *, gone: Collection[Sort] = ()) -> Planned:
+    """Wrap all files that can be replaced, together. Lines of the sorts ``gone`` are taken out for everybody."""
     movable = [file for file in files if not file.stuck]
-    if any(_needed(file, movable) for file in files if file.stuck):
-        movable = [replace(file, units=tuple(one for one in file.units if one.sort not in _LISTS)) for file in movable]
+    if not LISTS & frozenset(gone) and any(_needed(file, movable) for file in files if file.stuck):
+        movable = [_without(file, LISTS) for file in movable]
     changes: list[Change] = []
     numbers: dict[str, int] = {}
     refused = {f'{file.path}:{unit.line}': _SPLIT for file in files if not file.stuck for unit in file.units}
-    for file in movable:
+    wrapping = [_without(file, gone) for file in movable]
+    for file, whole in zip(wrapping, movable, strict=True):
         own = numbered(file.units[:MOST_NUMBERS - len(numbers)], len(numbers) + 1)
-        done = wrapped(file.text, own, key, around(movable, file, beside=files))
+        out = {unit.line: 0 for unit in whole.units if unit.sort in gone}
+        done = wrapped(file.text, own, key, around(wrapping, file, beside=files), gone=out)
         why = dict.fromkeys((unit.line for unit in file.units), TOO_MANY) | {one.line: one.why for one in done.refusals}
         refused |= {f'{file.path}:{line}': why[line] for line in why if line not in done.able}
-        numbers |= {f'{file.path}:{line}': own[line] for line in own if line in done.able}
+        numbers |= {f'{file.path}:{line}': number for line, number in (own | out).items() if line in done.able}
         if done.text != file.text:
             changes.append(Change(file.path, file.text, done.text))
     return Planned(tuple(changes), numbers, {rule: why for rule, why in refused.items() if rule not in numbers})
 
 
 def live(files: Sequence[RuleFile], off: Collection[str], expires: str) -> dict[str, str]:
-    """Return the texts in which exactly these rules are off for everybody until ``expires``, by path."""
+    """Return the texts in which exactly these rules are off for everybody until ``expires``, by path.
+
+    Lists and redirects that no expression can switch are taken out, and then all of their family: the <If> of others
+    would say them again.
+    """
     chosen = [
         replace(file, units=tuple(one for one in file.units if f'{file.path}:{one.line}' in off)) for file in files
     ]
-    return {one.path: one.new for one in planned(chosen, LiveKey(expires=expires)).changes}
+    key = LiveKey(expires=expires)
+    found = planned(chosen, key)
+    sorts = {one.sort for file in chosen for one in file.units if f'{file.path}:{one.line}' in found.refused}
+    gone = {each for sort in sorts for each in (LISTS if sort in LISTS else {sort})} & REMOVABLE
+    return {one.path: one.new for one in (planned(chosen, key, gone=gone) if gone else found).changes}
+
+
+def _without(file: RuleFile, sorts: Collection[Sort]) -> RuleFile:
+    return replace(file, units=tuple(one for one in file.units if one.sort not in sorts))
 
 
 def _needed(file: RuleFile, movable: Sequence[RuleFile]) -> bool:
@@ -87,15 +103,19 @@ def around(files: Sequence[RuleFile], file: RuleFile, *, beside: Sequence[RuleFi
     A run that wraps one file has to wrap them all, those without units too: ``Allow`` and ``Deny`` of a directory are
     those of its own file, and would not be any more where a file above says them again for the tester.
     """
-    others = [one for one in files if one.path != file.path]
     return Around(
         server=file.server,
-        denies=any(unit.sort is Sort.DENY for one in others for unit in one.units),
+        denies=any(unit.sort is Sort.DENY for one in files if one.path != file.path for unit in one.units),
         redirects=any(
-            redirects.in_directories(read(one.text), server=one.server)
-            for one in (*others, *beside) if one.path != file.path
+            _redirects(one.text, server=one.server) for one in (*files, *beside) if one.path != file.path
         ),
     )
+
+
+@lru_cache(maxsize=1_000)
+def _redirects(text: str, *, server: bool) -> bool:
+    """Tell whether a text holds redirects of any kind: asked of each file about all others."""
+    return redirects.in_directories(read(text), server=server)
 
 
 def unswitchable(files: Sequence[RuleFile]) -> Iterator[Gap]:

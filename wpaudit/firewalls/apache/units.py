@@ -108,11 +108,6 @@ class Key:
         """Return an expression: one of these is off in this request, which is the tester's."""
         return f"req_novary('{self.off}') =~ /,(?:{'|'.join(str(number) for number in numbers)}),/"
 
-    @property
-    def everybody(self) -> bool:
-        """Tell whether every request is the tester's, so that no expression has to tell whom a rule fits."""
-        return False
-
     def tester_conditions(self) -> tuple[str, ...]:
         """Return RewriteConds that hold for the tester alone. [NV]: no ``Vary`` header for visitors."""
         return f'RewriteCond %{{TIME}} <{self.expires} [NV]', f'RewriteCond %{{HTTP:{self.header}}} ={self.token} [NV]'
@@ -140,11 +135,6 @@ class LiveKey(Key):
 
     token: str = field(default='x' * 16, init=False)  # nobody is asked for it
     expires: str = ''
-
-    @property
-    def everybody(self) -> bool:
-        """Say so."""
-        return True
 
     @property
     def tester(self) -> str:

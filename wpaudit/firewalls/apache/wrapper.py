@@ -7,6 +7,7 @@ Nothing is replaced: whole lines are put between those that are there, each batc
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,6 +19,7 @@ from wpaudit.firewalls.apache import requires
 from wpaudit.firewalls.apache import rewrites
 from wpaudit.firewalls.apache.reader import Document
 from wpaudit.firewalls.apache.reader import read
+from wpaudit.firewalls.apache.removing import removed
 from wpaudit.firewalls.apache.units import MOST
 from wpaudit.firewalls.apache.units import TOO_MANY
 from wpaudit.firewalls.apache.units import Insertion
@@ -63,8 +65,10 @@ def units(document: Document) -> tuple[Unit, ...]:
     return tuple(sorted(found, key=lambda one: (one.first, one.part_of, one.line)))
 
 
-def wrapped(text: str, numbers: Numbers, key: Key, around: Around | None = None) -> Wrapped:
-    """Make the units at these lines switchable under these numbers.
+def wrapped(
+    text: str, numbers: Numbers, key: Key, around: Around | None = None, *, gone: Collection[int] = (),
+) -> Wrapped:
+    """Make the units at these lines switchable under these numbers, and take out the lines that are to be ``gone``.
 
     A file that Apache does not read as this does is returned as it is, with a refusal for each unit.
     """
@@ -72,15 +76,16 @@ def wrapped(text: str, numbers: Numbers, key: Key, around: Around | None = None)
     document = read(text)
     why = document.problems[0] if document.problems else _MARKED if BEGIN in text or END in text else ''
     if why:
-        return Wrapped(text, frozenset(), tuple(Refusal(line, why) for line in numbers))
+        return Wrapped(text, frozenset(), tuple(Refusal(line, why) for line in (*numbers, *gone)))
     few = {line: numbers[line] for line in sorted(numbers)[:MOST]}
     insertions, refusals = _planned(document, few, key, around)
+    insertions += removed(document, gone, key.expires)
     refusals += [Refusal(line, TOO_MANY) for line in numbers if line not in few]
     if document.open_end and any(one.before > len(document.lines) for one in insertions):
-        return Wrapped(text, frozenset(), tuple(Refusal(line, _OPEN_END) for line in numbers))
+        return Wrapped(text, frozenset(), tuple(Refusal(line, _OPEN_END) for line in (*numbers, *gone)))
     known = {one.line for one in units(document)}
     refusals += [Refusal(line, 'there is no such unit') for line in numbers if line not in known]
-    able = frozenset(numbers) - {one.line for one in refusals}
+    able = frozenset((*numbers, *gone)) - {one.line for one in refusals}
     return Wrapped(_joined(document.lines, insertions), able, tuple(refusals))
 
 

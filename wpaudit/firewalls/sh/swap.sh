@@ -7,8 +7,8 @@
 # try_out_all, stdin as that of commit: the directories try the new texts, and none of them is used.
 # stage, stdin: a number, the SHA-256 of the next text, the time at which it is over, one a line; then the text. It lies
 #   beside the file then. Without a text, what was there before the run does.
-# turn, stdin: "NUMBER URL FOLDER" for each: the directories try what was staged, as it will be when its time is over: Apache has to
-#   answer as ever. Then all of it is put in place.
+# turn, stdin: "NUMBER URL FOLDER" for each: the directories try what was staged, as it will be when its time is over and
+#   with the lines that it takes out: Apache has to answer as ever. Then all of it is put in place.
 # back: at any time, any number of times. Whoever changed a file meanwhile keeps what they wrote; that is told, status 1.
 # Status 3: the host cannot ask its own web server. 4: Apache answers otherwise with the new text. 5: somebody else was
 # there. 1: anything else.
@@ -170,7 +170,7 @@ stage() {
         beside
     fi
     if [ -n "$canary" ]; then
-        sed "s/$expires/00000000000000/g" <"$new" >"$canary/page.new" && chmod 644 "$canary/page.new" &&
+        sed "s/<IfDefine wpaudit-/<IfDefine !wpaudit-/; s/$expires/00000000000000/g" <"$new" >"$canary/page.new" && chmod 644 "$canary/page.new" &&
             mv -f -- "$canary/page.new" "$canary/${path##*/}" || refuse 1 "$canary cannot be written"
     fi
     # What is in place stays known until the new text is: whoever has to put back may come in between.
