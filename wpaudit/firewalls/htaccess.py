@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import posixpath
-import secrets
 from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -18,44 +15,43 @@ from wpaudit.domain import Mode
 from wpaudit.domain import Suspect
 from wpaudit.errors import CommandTimeout
 from wpaudit.errors import ModeUnavailable
-from wpaudit.firewalls.acting import Acting
+from wpaudit.firewalls import serverconf
+from wpaudit.firewalls.apache.errorlog import recent
 from wpaudit.firewalls.apache.finding import LAYER
 from wpaudit.firewalls.apache.finding import SOURCES
+from wpaudit.firewalls.apache.finding import Found
 from wpaudit.firewalls.apache.finding import rule_files
 from wpaudit.firewalls.apache.finding import suspects
-from wpaudit.firewalls.apache.planning import ANY_KEY
+from wpaudit.firewalls.apache.harness import SERVER
+from wpaudit.firewalls.apache.harness import directory
+from wpaudit.firewalls.apache.harness import harnessed
+from wpaudit.firewalls.apache.harness import owned
+from wpaudit.firewalls.apache.harness import plan_for
+from wpaudit.firewalls.apache.lines import evidence
+from wpaudit.firewalls.apache.lines import hints
 from wpaudit.firewalls.apache.planning import RuleFile
-from wpaudit.firewalls.apache.planning import live
-from wpaudit.firewalls.apache.planning import planned
+from wpaudit.firewalls.apache.planning import refusals
 from wpaudit.firewalls.apache.planning import unswitchable
 from wpaudit.firewalls.apache.reader import read
 from wpaudit.firewalls.apache.remedies import Remedy
 from wpaudit.firewalls.apache.remedies import remedies
-from wpaudit.firewalls.apache.removing import REMOVABLE
-from wpaudit.firewalls.apache.swap import Turning
-from wpaudit.firewalls.apache.swap import keeping
 from wpaudit.firewalls.apache.swap import prospect
-from wpaudit.firewalls.apache.swap import swap
-from wpaudit.firewalls.apache.units import Key
-from wpaudit.firewalls.apache.units import LiveKey
 from wpaudit.firewalls.apache.wrapper import units
+from wpaudit.firewalls.modsecurity.running import Master
+from wpaudit.firewalls.modsecurity.running import masters
 from wpaudit.firewalls.reading import Garbled
 from wpaudit.firewalls.reading import read_files
-from wpaudit.firewalls.switching import Fields
 from wpaudit.firewalls.switching import kept_in
-from wpaudit.firewalls.switching import warded
 from wpaudit.firewalls.warden import Done
 from wpaudit.firewalls.warden import recover
 from wpaudit.ports import Ground
 from wpaudit.ports import Switcher
-from wpaudit.signals import shielded
 
 MOST_SUSPECTS = 5_000
-_RELOAD = 'it stands in the configuration of the server, whose changes count after a reload only'
+_IDLE = 'no Apache is seen to run with this file, so none could be told of a change'
 # Header names of this layer alone: other layers use others in the same request.
 HEADER, OFF = 'X-Wpaudit-Htaccess', 'X-Wpaudit-Htaccess-Off'
 TIME = '%Y%m%d%H%M%S'
-OVER = '0' * 14  # a time that has passed
 ZONES = 26 * 3600  # seconds between the westernmost and the easternmost time zone
 
 
@@ -66,27 +62,30 @@ class Htaccess:
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
-        self._read: tuple[tuple[RuleFile, ...], tuple[Gap, ...]] | None = None
-        self._time = ''  # of the host, when the files were read
+        self._read: Found | None = None
+        self._time = ''  # of the host, when the files were read; none where no file can be replaced
 
     def listing(self) -> tuple[tuple[Suspect, ...], tuple[Gap, ...]]:
         """List what blocks requests to this site, and what could not be read."""
         try:
-            files, gaps = self._files()
+            found = self._found()
         except (CommandTimeout, Garbled) as error:
             return (), (Gap(SOURCES, error.message),)
-        alone, ever = planned(files, ANY_KEY).refused, planned(files, LiveKey(expires=OVER), gone=REMOVABLE).refused
-        found = [
+        alone, ever = refusals(found.files)
+        rules = [
             replace(one, stuck=file.stuck or ever.get(one.id, ''), live_only=alone.get(one.id, ''))
-            for file in files for one in suspects(file)
+            for file in found.files for one in suspects(file)
         ]
-        if len(found) > MOST_SUSPECTS:
-            gaps = (*gaps, Gap(SOURCES, f'there are {len(found):,} of them; {MOST_SUSPECTS:,} are listed'))
-        return tuple(found[:MOST_SUSPECTS]), tuple(dict.fromkeys((*gaps, *unswitchable(files))))
+        gaps = (*found.gaps, *unswitchable(found.files))
+        if len(rules) > MOST_SUSPECTS:
+            gaps = (*gaps, Gap(SOURCES, f'there are {len(rules):,} of them; {MOST_SUSPECTS:,} are listed'))
+        return tuple(rules[:MOST_SUSPECTS]), tuple(dict.fromkeys(gaps))
 
     def evidence(self) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
-        """Know of no log that would name one of these rules."""
-        return (), ()
+        """Return what Apache's error logs of the last minutes say: which kind of rule refused a request, not which."""
+        found = self._found()
+        lines, gaps = recent(self._ground, found.logs)
+        return evidence(hints(lines), {file.path: file.units for file in found.files}), gaps
 
     @contextmanager
     def switching(self, mode: Mode) -> Iterator[Switcher]:
@@ -96,48 +95,53 @@ class Htaccess:
         set, in which it is off for everybody. Raises ModeUnavailable, with every file as it was, when that cannot be
         done or the web server does not like it.
         """
-        files, _ = self._files()
+        files = self._found().files
         if not self._time:
             raise ModeUnavailable('there is no file with rules of Apache that could be replaced')
         expires = _expiry(self._time, self._ground.seconds)
-        key = Key(secrets.token_hex(16), expires, HEADER, OFF) if mode is Mode.ISOLATED else LiveKey(expires=OVER)
-        plan = planned(files, key)
-        ground = acting(self._ground)
-        where = {'root': ground.path, 'url': ground.url}
-        with warded(ground, _directory(ground), lambda _directory: keeping(plan.changes)) as (warden, make):
-            if mode is Mode.ISOLATED:
-                with shielded():
-                    swap(warden, plan.changes, **where)
-                yield make(mode, lambda off: key.headers(plan.numbers[one] for one in off), parallel=True)
-                return
-            with shielded():
-                turning = Turning(warden, plan.changes, **where)
+        with harnessed(self._ground, plan_for(files, mode, expires, header=HEADER, off=OFF)) as switcher:
+            yield switcher
 
-            def hold(off: frozenset[str]) -> Fields:
-                turning.to(live(files, off, expires), expires)
-                return ()
-
-            yield make(mode, hold, parallel=False)
-
-    def _files(self) -> tuple[tuple[RuleFile, ...], tuple[Gap, ...]]:
+    def _found(self) -> Found:
         if self._read is None:
-            files, gaps = rule_files(self._ground.shell, self._ground.path, self._ground.url)
-            paths = [file.path for file in files if not (file.server or file.stuck)]
-            reasons: Mapping[str, str] = {}
-            if paths:
-                found = prospect(acting(self._ground).shell, paths)
-                self._time, reasons = found.time, found.reasons
-            files = tuple(
-                replace(file, stuck=_RELOAD if file.server else file.stuck or reasons[file.path]) for file in files
-            )
-            self._read = files, gaps
+            found = rule_files(self._ground.shell, self._ground.path, self._ground.url)
+            owners = [file.path for file in found.files if not (file.server or file.stuck)]
+            reasons = dict(_closed(self._ground, [file for file in found.files if file.server and not file.stuck]))
+            if owners or not all(reasons.values()):
+                seen = prospect(owned(self._ground).shell, owners)
+                self._time, reasons = seen.time, {**reasons, **seen.reasons}
+            files = tuple(replace(file, stuck=file.stuck or reasons[file.path]) for file in found.files)
+            self._read = replace(found, files=files)
         return self._read
+
+
+def _closed(ground: Ground, files: Sequence[RuleFile]) -> Iterator[tuple[str, str]]:
+    """Say of the server's own files why they cannot be changed, '' where they can."""
+    running = masters(ground.shell) if files else ()
+    known: dict[Sequence[str], str] = {}
+    for file in files:
+        if file.servers not in known:
+            chosen = tuple(one for one in running if one.server.path in file.servers)
+            known[file.servers] = _closed_to(ground, chosen) if chosen else _IDLE
+        yield file.path, known[file.servers]
+
+
+def _closed_to(ground: Ground, servers: Sequence[Master]) -> str:
+    try:
+        serverconf.entitled(ground, servers)
+    except ModeUnavailable as error:
+        return error.message
+    return ''
 
 
 def restored(ground: Ground) -> Done | None:
     """Put back what an interrupted run left of this site's files; None when it left nothing. Raises SiteBusy."""
-    ground = acting(ground)
-    return recover(ground.shell, directory=kept_in(ground, _directory(ground)))
+    owner = owned(ground)
+    done = [
+        recover(owner.shell, directory=kept_in(ground, directory(ground))), serverconf.restored(ground, SERVER),
+    ]
+    left = [one for one in done if one is not None]
+    return Done(max(one.status for one in left), b'\n'.join(one.output for one in left)) if left else None
 
 
 def advice(ground: Ground, rule: Suspect, path: str) -> tuple[str, ...]:
@@ -157,17 +161,6 @@ def _change(one: Remedy, text: str) -> str:
     added = one.text.count('\n') - text.count('\n') >= len(one.lines)
     written = ' / '.join(one.lines)
     return f'put before {lines}: {written}' if added else f'put in place of {lines}: {written}'
-
-
-def acting(ground: Ground) -> Ground:
-    """Return the ground as the site's owner has it."""
-    return replace(ground, shell=Acting(ground.shell, ground.become))
-
-
-def _directory(ground: Ground) -> str:
-    """Return the last words of the warden's directory: one for each site, since the files are its own."""
-    digest = hashlib.sha256(posixpath.normpath(ground.path).encode('utf-8', 'surrogateescape')).hexdigest()[:12]
-    return f'{LAYER}-{digest}'
 
 
 def _expiry(now: str, seconds: float) -> str:

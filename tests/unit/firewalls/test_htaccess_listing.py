@@ -62,7 +62,8 @@ SITE = b"""<VirtualHost *:443>
 def host(files: Contents, *running: bytes) -> HostOfFiles:
     processes = {f'/proc/{10 + number}/cmdline': line for number, line in enumerate(running)}
     found = ''.join(f'{path.removesuffix("cmdline")}comm\n' for path in processes).encode()
-    return HostOfFiles({**files, **processes}, scripts={FIND: Script(stdout=found), ASKING: REPLACEABLE})
+    login = {('id', '-u'): Script(stdout=b'1000\n'), ('id', '-un'): Script(stdout=b'shop\n')}
+    return HostOfFiles({**files, **processes}, scripts={FIND: Script(stdout=found), ASKING: REPLACEABLE, **login})
 
 
 def apache(files: Contents, override: bytes = b'All') -> dict[str, bytes | State]:
@@ -86,7 +87,8 @@ def test_rules_of_files_and_of_the_virtual_host() -> None:
     assert found == (
         Suspect(VHOST, Kind.RULE, 'RewriteRule ^/secret - [F]', layer='htaccess',
                 where='line 8, it answers with an error (403), changes count after a graceful reload',
-                stuck='it stands in the configuration of the server, whose changes count after a reload only'),
+                stuck='only root may change it: use --sudo, with this line in sudoers: '
+                      'shop ALL=(root) NOPASSWD: /bin/sh, /usr/bin/sh'),
         Suspect(f'{WWW}/.htaccess:3', Kind.RULE, 'RewriteRule ^a - [F]', layer='htaccess',
                 where='line 3, in "Mine", it answers with an error (403)'),
     )

@@ -8,6 +8,8 @@ import shlex
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import replace
 
 from wpaudit.domain import Gap
 from wpaudit.domain import Kind
@@ -15,8 +17,10 @@ from wpaudit.domain import Suspect
 from wpaudit.firewalls.apache.planning import RuleFile
 from wpaudit.firewalls.apache.reader import read
 from wpaudit.firewalls.apache.serving import USUAL_NAME
+from wpaudit.firewalls.apache.serving import Line
 from wpaudit.firewalls.apache.serving import Serving
 from wpaudit.firewalls.apache.serving import serving
+from wpaudit.firewalls.apache.units import CONDITIONS
 from wpaudit.firewalls.apache.units import Unit
 from wpaudit.firewalls.apache.wrapper import units
 from wpaudit.firewalls.modsecurity.running import web_servers
@@ -34,12 +38,22 @@ BELOW = (
     'wp-content/uploads/*',
 )
 SOURCES = 'rules in .htaccess'
+_TOO_LARGE = 'the file is too large to be read to its end'
 _OTHER = 'no Apache is seen to serve this site; they are listed as Apache would read them (LiteSpeed may differ)'
 _UNSEEN = 'no Apache is seen to serve this site, and other servers may read what is put in otherwise'
 _NGINX = 'nginx serves this site and does not read them: what they say changes nothing, and none of it is listed'
 
 
-def rule_files(shell: Shell, path: str, url: str) -> tuple[tuple[RuleFile, ...], tuple[Gap, ...]]:
+@dataclass(frozen=True)
+class Found:
+    """The files whose rules count for a site, what could not be read, and the error logs of its Apaches."""
+
+    files: tuple[RuleFile, ...]
+    gaps: tuple[Gap, ...]
+    logs: tuple[str, ...] = ()
+
+
+def rule_files(shell: Shell, path: str, url: str) -> Found:
     """Read all files whose rules count for a site, and say which could not be read. Changes nothing."""
     path = posixpath.normpath(path)
     servers = web_servers(shell)
@@ -49,11 +63,22 @@ def rule_files(shell: Shell, path: str, url: str) -> tuple[tuple[RuleFile, ...],
     ours = [one for one in apaches if one.here]
     if not ours and any(one.engine is Engine.V3 for one in servers):
         there = _access_files(shell, path, (USUAL_NAME,))
-        return (), (Gap(SOURCES, _NGINX),) if any(one.state is State.FILE for one in there) else ()
+        return Found((), (Gap(SOURCES, _NGINX),) if any(one.state is State.FILE for one in there) else ())
     chosen = ours or apaches
-    gaps = [gap for one in chosen for gap in one.gaps]
-    files = [file for one in chosen for file in vhost_files(one, site)]
+    files, gaps = _site_files(shell, path, chosen, stuck='' if apaches else _UNSEEN)
+    if not apaches and files:
+        gaps = (*gaps, Gap(SOURCES, _OTHER))
+    logs = tuple(dict.fromkeys(log for one in chosen for log in one.logs))
+    return Found((*server_files(chosen, site), *files), (*(gap for one in chosen for gap in one.gaps), *gaps), logs)
+
+
+def _site_files(
+    shell: Shell, path: str, chosen: Sequence[Serving], *, stuck: str,
+) -> tuple[tuple[RuleFile, ...], tuple[Gap, ...]]:
+    """Read the ``.htaccess`` files that these Apaches read."""
     names = tuple(dict.fromkeys(name for one in chosen for name in one.names())) or (USUAL_NAME,)
+    files: list[RuleFile] = []
+    gaps: list[Gap] = []
     inert = []
     for file in _access_files(shell, path, names):
         gaps += _gaps(file)
@@ -65,25 +90,47 @@ def rule_files(shell: Shell, path: str, url: str) -> tuple[tuple[RuleFile, ...],
             continue
         document = read(file.text)
         gaps += [Gap(file.path, f'not read: {problem}') for problem in document.problems]
-        files.append(RuleFile(file.path, file.text, units=units(document), stuck='' if apaches else _UNSEEN))
+        files.append(RuleFile(file.path, file.text, units=units(document), stuck=stuck))
     if inert:
         gaps.append(Gap(SOURCES, f'AllowOverride is None, so Apache does not read {", ".join(inert)}'))
-    if not apaches and any(not file.server for file in files):
-        gaps.append(Gap(SOURCES, _OTHER))
     return tuple(files), tuple(gaps)
 
 
+def server_files(chosen: Sequence[Serving], site: Sequence[str]) -> tuple[RuleFile, ...]:
+    """Return the configuration files with rules, each once, whatever it is called and however many read it."""
+    found: dict[str, RuleFile] = {}
+    for serving_one in chosen:
+        for file in vhost_files(serving_one, site):
+            known = found.setdefault(file.real or file.path, file)
+            units_of = dict.fromkeys((*known.units, *file.units))
+            servers = dict.fromkeys((*known.servers, *file.servers))
+            found[file.real or file.path] = replace(known, units=tuple(units_of), servers=tuple(servers))
+    return tuple(found.values())
+
+
 def vhost_files(one: Serving, site: Sequence[str]) -> Iterator[RuleFile]:
-    """Yield the configuration files of Apache that hold rules for this site's requests."""
+    """Yield the configuration files of one Apache that hold rules for this site's requests."""
     counting: dict[str, set[int]] = {}
     for line in one.lines:
         if one.concerns(line) and one.about(line, site):
             counting.setdefault(line.path, set()).add(line.directive.first)
+    within = {line.path: around for line in one.lines if (around := _around(line))}
     for path, firsts in counting.items():
         found = tuple(unit for unit in units(one.documents[path]) if firsts & set(range(unit.first, unit.last + 1)))
         kept = tuple(unit for unit in found if not _everywhere(one, path, unit))
         if kept:
-            yield RuleFile(path, one.texts[path], server=True, units=kept)
+            real = one.reals.get(path, '')
+            yield RuleFile(
+                path, one.texts[path], server=True, units=kept, servers=(one.path,), real=real,
+                stuck=within.get(path, '') if real else _TOO_LARGE,
+            )
+
+
+def _around(line: Line) -> str:
+    """Say why a file cannot be wrapped that is included inside a section of another: its lines go with those around."""
+    outer = [section.name for path, section in line.sections if path != line.path]
+    name = next((one for one in outer if one not in ('virtualhost', *CONDITIONS)), '')
+    return f'the file is included inside a <{name}> of another one, whose lines count with its own' if name else ''
 
 
 def _everywhere(one: Serving, path: str, unit: Unit) -> bool:

@@ -26,19 +26,25 @@ from wpaudit.firewalls.apache.wrapper import numbered
 from wpaudit.firewalls.apache.wrapper import wrapped
 
 MOST_NUMBERS = 1_300  # in one header field of at most 8,190 bytes (LimitRequestFieldSize)
-ANY_KEY = Key('0' * 16, '0' * 14)  # for asking what could be switched
+OVER = '0' * 14  # a time that has passed
+ANY_KEY = Key('0' * 16, OVER)  # for asking what could be switched
 _SPLIT = 'a file above or below it has lists of its own, and cannot be replaced'
 
 
 @dataclass(frozen=True)
 class RuleFile:
-    """One file with rules. ``server``: a vhost file, whose changes count only after a graceful reload."""
+    """One file with rules. ``server``: a vhost file, whose changes count only after a graceful reload.
+
+    Of such a file ``real`` is where links lead, and ``servers`` are the main configurations of those that read it.
+    """
 
     path: str
     text: str
     server: bool = False
     units: tuple[Unit, ...] = ()
     stuck: str = ''  # why it cannot be replaced for a while
+    real: str = ''
+    servers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,23 @@ def live(files: Sequence[RuleFile], off: Collection[str], expires: str) -> dict[
     sorts = {one.sort for file in chosen for one in file.units if f'{file.path}:{one.line}' in found.refused}
     gone = {each for sort in sorts for each in (LISTS if sort in LISTS else {sort})} & REMOVABLE
     return {one.path: one.new for one in (planned(chosen, key, gone=gone) if gone else found).changes}
+
+
+def live_files(files: Sequence[RuleFile]) -> tuple[Change, ...]:
+    """Return all files that ``live`` may change, with texts that mean what the old ones do.
+
+    They hold all that can be wrapped, its time over; lines that would be taken out are there.
+    """
+    over = LiveKey(expires=OVER)
+    same = {one.path: one for one in planned(files, over).changes}
+    touched = {one.path: Change(one.path, one.old, one.old) for one in planned(files, over, gone=REMOVABLE).changes}
+    return tuple((touched | same).values())
+
+
+def refusals(files: Sequence[RuleFile]) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Say by rule why it cannot be off for a single request, and why it cannot be for everybody either."""
+    ever = planned(files, LiveKey(expires=OVER), gone=REMOVABLE).refused
+    return planned(files, ANY_KEY).refused, ever
 
 
 def _without(file: RuleFile, sorts: Collection[Sort]) -> RuleFile:

@@ -6,6 +6,7 @@ import posixpath
 import re
 import urllib.parse
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
@@ -23,12 +24,15 @@ from wpaudit.firewalls.modsecurity.files import Splicer
 from wpaudit.firewalls.modsecurity.files import absolute
 from wpaudit.firewalls.modsecurity.files import collect
 from wpaudit.firewalls.reading import HostFile
+from wpaudit.firewalls.reading import read_files
 from wpaudit.ports import Shell
 
 USUAL_NAME = '.htaccess'
 _INCLUDES = ('include', 'includeoptional')
 _VARIABLE = re.compile(r'\$\{([^}:]*)\}')
 _STATUS = (('/server-status',), ('/server-info',), ('/balancer-manager',))
+_EXPORT = re.compile(r'^[ \t]*export[ \t]+([A-Za-z_]\w*)=(\S+)', re.MULTILINE)
+DEFAULT_LOG = 'logs/error_log'
 LAST = 1_000  # deeper than any directory
 
 
@@ -61,6 +65,9 @@ class Serving:
     gaps: tuple[Gap, ...]
     hosts: frozenset[tuple[str, int]] = frozenset()  # the virtual hosts that are this site's
     here: bool = False                               # whether it says that it serves the site
+    path: str = ''                                   # of the main configuration
+    reals: Mapping[str, str] = field(default_factory=dict)  # where the path of a file leads
+    logs: tuple[str, ...] = ()                       # the error logs of the site: paths, or what is no file
 
     def concerns(self, line: Line) -> bool:
         """Tell whether a line counts for this site's requests."""
@@ -142,12 +149,30 @@ def serving(shell: Shell, path: str, root: str, site: Sequence[str], url: str) -
 
     ``root`` is ServerRoot unless the configuration says another, or ``''``.
     """
-    walk = _Walk(root or posixpath.dirname(path))
+    walk = _Walk(root or posixpath.dirname(path), defined=_exported(shell, posixpath.dirname(path)))
     collected = collect(shell, [path], walk.targets)
     splicer = Splicer(collected)
     lines = tuple(line for file in splicer.files_at(path, ()) for line in walk.lines(splicer, file, (), ()))
     hosts, here = _hosts(lines, walk, site, urllib.parse.urlsplit(url).hostname or '')
-    return Serving(lines, walk.documents, _texts(collected, walk), (*collected.gaps, *_problems(walk)), hosts, here)
+    reals = {one: collected.files[one].real for one in walk.documents if not collected.files[one].cut}
+    found = Serving(
+        lines, walk.documents, _texts(collected, walk), (*collected.gaps, *_problems(walk)), hosts, here, path, reals)
+    return replace(found, logs=tuple(_logs(found, walk)))
+
+
+def _logs(one: Serving, walk: _Walk) -> Iterator[str]:
+    """Yield the error logs of the site's virtual hosts, and of the server: that of lines outside of any."""
+    found = [line for line in one.lines if line.directive.name == 'errorlog' and one.concerns(line)]
+    said = dict.fromkeys(walk.filled(''.join(words(line.directive.args)[:1])) for line in found[::-1])
+    for target in said or (DEFAULT_LOG,):
+        yield target if target.startswith(('|', 'syslog')) or '${' in target else absolute(target, walk.root)
+
+
+def _exported(shell: Shell, directory: str) -> dict[str, str]:
+    """Return what Debian's ``envvars`` sets, with SUFFIX empty as on hosts with one Apache."""
+    path = posixpath.join(directory, 'envvars')
+    found = _EXPORT.findall(read_files(shell, [path])[path].text)
+    return {name: re.sub(r'\$\{?SUFFIX\}?', '', value.strip('"\'')) for name, value in found}
 
 
 def _texts(collected: Collected, walk: _Walk) -> dict[str, str]:
