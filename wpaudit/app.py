@@ -219,17 +219,11 @@ def run_bisect(
     place = located(remote)
     journal = FileJournal(str(place.target) + place.launch.path)
     journal.must_be_writable()
-    if asked.run and Kind.RULE in options.kinds and not options.rules_later:
-        raise UsageError(
-            'rules are switched by header fields that --run does not hand on',
-            hint='use --probe, or --suspects plugins',
-        )
     with _fetching(asked) as fetcher, opened(place, journal, seconds=options.max_time, logs=logs) as (site, connection):
         ground = _Ground(site, connection, place, asked, seconds=options.max_time)
         findings = bisect(
             site, lambda url: prober_for(asked, fetcher, url), replace(options, url=place.url), listener,
-            # a command of the user's own is handed one header field, and rules are switched by others
-            layers=lambda inventory: () if asked.run else switchable(ground(inventory)),
+            layers=lambda inventory: switchable(ground(inventory)),
             looking=_looking(asked, site) if options.triage and not asked.run else None,
         )
         advice = _rule_advice(findings, ground, asked, place)

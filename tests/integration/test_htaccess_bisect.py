@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from dataclasses import field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from fixtures.firewalls.ruled import FEW
+from fixtures.firewalls.ruled import GATEWAY
+from fixtures.firewalls.ruled import Site
+from fixtures.firewalls.ruled import ended
+from fixtures.firewalls.ruled import line_of
+from fixtures.firewalls.ruled import seen
+from fixtures.firewalls.ruled import site_of
+from fixtures.firewalls.ruled import untouched
 from fixtures.firewalls.visits import rule_text
 from fixtures.lab import Lab
 from fixtures.lab.traces import eventually
 from fixtures.lab.traces import left_behind
-from fixtures.plugins import HARMLESS
 
-FEW = HARMLESS[:4]
-SECONDS = 120
-GATEWAY = '# BEGIN Host\nRewriteEngine On\nRewriteRule ^wp-json - [R=502,L]\n# END Host\n'
 FRAGILE = """<?php
 /* Plugin Name: Fragile */
 if ( '404' === ( $_SERVER['REDIRECT_STATUS'] ?? '' ) ) {
@@ -35,79 +32,6 @@ if ( '404' === ( $_SERVER['REDIRECT_STATUS'] ?? '' ) ) {
 }
 """
 CRASH = '<?php\n/* Plugin Name: Crash */\nposix_kill( getmypid(), 11 );\n'
-
-
-def seen(path: Path) -> tuple[object, ...]:
-    """Everything about a file but ctime."""
-    stat = path.lstat()
-    return stat.st_ino, stat.st_mode, stat.st_uid, stat.st_gid, stat.st_nlink, stat.st_mtime_ns, path.read_bytes()
-
-
-@dataclass
-class Site:
-    """The site with rules of its own in front of WordPress's."""
-
-    lab: Lab
-    home: Path
-    usual: str
-    made: list[Path] = field(default_factory=list)
-
-    @property
-    def file(self) -> Path:
-        return self.lab.path / '.htaccess'
-
-    def put(self, rules: str) -> tuple[object, ...]:
-        """Write rules before those of WordPress; return what the file is then."""
-        self.file.write_text(rules + self.usual)
-        return seen(self.file)
-
-    def plugin(self, name: str, text: str) -> str:
-        """Write a plugin and activate it between the others."""
-        folder = self.lab.path / 'wp-content/plugins' / name
-        folder.mkdir()
-        (folder / f'{name}.php').write_text(text)
-        self.lab.record.account.own_tree(folder)
-        self.made.append(folder)
-        self.lab.activate([*FEW[:2], f'{name}/{name}.php', *FEW[2:]])
-        return f'{name}/{name}.php'
-
-    def start(self, *options: str, verb: str = 'bisect') -> subprocess.Popen[str]:
-        """Start wpaudit and do not wait."""
-        known = ('--identity', str(self.lab.identity), '--known-hosts', str(self.lab.known_hosts))
-        argv = [sys.executable, '-m', 'wpaudit', verb, '--host', self.lab.target, '--url', self.lab.url, *known]
-        style = () if verb == 'restore' or '--format' in options else ('--format', 'json')
-        environment = {**os.environ, 'XDG_STATE_HOME': str(self.home), 'NO_COLOR': '1'}
-        return subprocess.Popen(
-            [*argv, *style, *options], env=environment, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-
-    def run(self, *options: str, verb: str = 'bisect') -> Run:
-        """Run wpaudit to its end."""
-        return ended(self.start(*options, verb=verb))
-
-
-@dataclass(frozen=True)
-class Run:
-    """How one run ended, and what it said."""
-
-    code: int
-    out: str
-    err: str
-    report: dict[str, Any]
-
-    @property
-    def named(self) -> set[frozenset[str]]:
-        return {frozenset(one['id'] for one in conflict) for conflict in self.report['conflicts']}
-
-
-def ended(process: subprocess.Popen[str]) -> Run:
-    try:
-        out, err = process.communicate(timeout=SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise
-    return Run(process.returncode, out, err, json.loads(out) if out.startswith('{') else {})
 
 
 @pytest.fixture(scope='module')
@@ -121,32 +45,8 @@ def lab(lab_of: Callable[[str], Lab]) -> Iterator[Lab]:
 
 @pytest.fixture
 def site(lab: Lab, tmp_path: Path) -> Iterator[Site]:
-    file = lab.path / '.htaccess'
-    before = file.read_text()
-    found = Site(lab, tmp_path / 'state', before)
-    yield found
-    lab.path.chmod(0o755)
-    file.write_text(before)
-    lab.activate(FEW)
-    for folder in found.made:
-        (folder / f'{folder.name}.php').unlink()
-        folder.rmdir()
-
-
-@contextmanager
-def untouched(site: Site) -> Iterator[None]:
-    """Fail unless the file is the same inode afterwards, and nothing of wpaudit is on the host."""
-    before = seen(site.file)
-    yield
-    assert eventually(lambda: seen(site.file) == before)
-    assert eventually(lambda: left_behind(site.lab) == []), left_behind(site.lab)
-
-
-def line_of(site: Site, text: str) -> str:
-    """Return the id of the rule that has this text in its line."""
-    lines = site.file.read_text().splitlines()
-    [number] = [number for number, line in enumerate(lines, 1) if text in line]
-    return f'{site.file}:{number}'
+    with site_of(lab, tmp_path / 'state') as found:
+        yield found
 
 
 RULES = [

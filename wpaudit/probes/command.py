@@ -43,7 +43,8 @@ class CommandProber:
 
     The command finds the site in ``WPAUDIT_URL`` and what it must send for the probe to count in ``WPAUDIT_HEADER``
     (a whole header line, for ``curl -H "$WPAUDIT_HEADER"``) and, when probing as a user, ``WPAUDIT_COOKIE``
-    (``curl -b "$WPAUDIT_COOKIE"``). Both are empty when there is nothing to send. Thread-safe.
+    (``curl -b "$WPAUDIT_COOKIE"``). Both are empty when there is nothing to send. Where rules of firewalls are switched
+    too it is several lines with CRLF between them, which ``curl -H`` sends as they are. Thread-safe.
     """
 
     def __init__(self, command: str, url: str, *, timeout: float) -> None:
@@ -151,7 +152,6 @@ def _end_all() -> None:
 
 
 def _environment(prepared: Request) -> dict[str, str]:
-    # The last one: what a step adds, it adds behind what was there.
-    header = ': '.join(checked_header(*prepared.headers[-1])) if prepared.headers else ''
+    header = '\r\n'.join(': '.join(checked_header(*one)) for one in prepared.headers)
     cookie = '; '.join(f'{name}={value}' for name, value in prepared.cookies)
     return {'WPAUDIT_URL': prepared.url, 'WPAUDIT_HEADER': header, 'WPAUDIT_COOKIE': cookie}

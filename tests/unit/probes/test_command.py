@@ -36,6 +36,14 @@ class MarkedStep:
         return self._mark
 
 
+class WithRules(MarkedStep):
+    """A step of a site and its firewalls."""
+
+    def prepare(self, request: Request) -> Request:
+        prepared = super().prepare(request)
+        return replace(prepared, headers=(*prepared.headers, ('X-Off', ',3,')))
+
+
 def observe(command: str, step: MarkedStep | None = None, *, timeout: float = 20) -> Observation:
     return CommandProber(command, URL, timeout=timeout).observe(step)
 
@@ -63,6 +71,8 @@ def test_what_the_command_is_told() -> None:
     told = 'echo "$WPAUDIT_URL|$WPAUDIT_HEADER|$WPAUDIT_COOKIE"; exit 3'
     assert f'{URL}|X-Wpaudit: v1;n|a=b; c=d' in observe(told, MarkedStep(Mark(True, 'ended'))).evidence
     assert f'{URL}||' in observe(told).evidence
+    lines = observe('printf %s "$WPAUDIT_HEADER" | od -An -c | tr -d " \n"; exit 3', WithRules(Mark(True, 'ended')))
+    assert r'v1;n\r\nX-Off:,3,' in lines.evidence
 
 
 def test_a_command_that_does_not_send_the_header_reached_nothing() -> None:

@@ -139,12 +139,12 @@ def _reloaded(ground: Ground, plan: Plan) -> Iterator[RuleSwitcher]:
     with reconfigured(ground, SERVER, Reconfiguration(servers, edits, additions, word)) as (warden, make):
 
         def hold(off: frozenset[str]) -> Fields:
-            wanted = plan.texts(off)
-            for one in changes:
-                text = wanted.get(one.path, one.old)
-                if text != texts[one.path]:
-                    renew(warden, Addition(ours[one.path], text))
-                    texts[one.path] = text
+            found = plan.texts(off)
+            wanted = {one.path: found.get(one.path, one.old) for one in changes}
+            anew = [Addition(ours[path], text) for path, text in wanted.items() if text != texts[path]]
+            if anew:
+                renew(warden, anew)
+                texts.update(wanted)
             return ()
 
         yield make(plan.mode, hold, parallel=False)
