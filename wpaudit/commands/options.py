@@ -65,7 +65,8 @@ def named(name: str, suspects: Sequence[Suspect], option: str) -> str:
     known = {known.casefold(): known for one in suspects for known in _names(one)}
     near = difflib.get_close_matches(name.casefold(), known, n=1)
     hint = f'did you mean {known[near[0]]}?' if near else 'see: wpaudit list'
-    raise UsageError(f'{option}: no active plugin is called {name}', hint=hint)
+    rules = ', and no rule that can be switched,' if any(one.kind is Kind.RULE for one in suspects) else ''
+    raise UsageError(f'{option}: no active plugin{rules} is called {name}', hint=hint)
 
 
 def _names(suspect: Suspect) -> list[str]:

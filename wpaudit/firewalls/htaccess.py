@@ -16,6 +16,8 @@ from wpaudit.domain import Suspect
 from wpaudit.errors import CommandTimeout
 from wpaudit.errors import ModeUnavailable
 from wpaudit.firewalls import serverconf
+from wpaudit.firewalls.acting import may_root
+from wpaudit.firewalls.acting import rooted
 from wpaudit.firewalls.apache.errorlog import recent
 from wpaudit.firewalls.apache.finding import LAYER
 from wpaudit.firewalls.apache.finding import SOURCES
@@ -104,11 +106,13 @@ class Htaccess:
 
     def _found(self) -> Found:
         if self._read is None:
-            found = rule_files(self._ground.shell, self._ground.path, self._ground.url)
+            ground = self._ground
+            reader = rooted(ground).shell if ground.sudo and not may_root(ground) else ground.shell
+            found = rule_files(ground.shell, ground.path, ground.url, reader=reader)
             owners = [file.path for file in found.files if not (file.server or file.stuck)]
-            reasons = dict(_closed(self._ground, [file for file in found.files if file.server and not file.stuck]))
+            reasons = dict(_closed(ground, [file for file in found.files if file.server and not file.stuck]))
             if owners or not all(reasons.values()):
-                seen = prospect(owned(self._ground).shell, owners)
+                seen = prospect(owned(ground).shell, owners)
                 self._time, reasons = seen.time, {**reasons, **seen.reasons}
             files = tuple(replace(file, stuck=file.stuck or reasons[file.path]) for file in found.files)
             self._read = replace(found, files=files)

@@ -16,6 +16,7 @@ from wpaudit.domain import Suspect
 from wpaudit.errors import CommandTimeout
 from wpaudit.errors import ConnectionLost
 from wpaudit.errors import ModeUnavailable
+from wpaudit.firewalls.apache.finding import rule_files
 from wpaudit.firewalls.apache.swap import ASKING
 from wpaudit.firewalls.htaccess import Htaccess
 from wpaudit.firewalls.modsecurity.running import FIND
@@ -130,6 +131,32 @@ def test_expressions_of_the_host_are_not_run() -> None:
         found, _ = listed(files, APACHE)
         assert f'{WWW}/.htaccess:2' in found
         assert '/etc/apache2/apache2.conf:15' in found  # it may be about the site
+
+
+def test_what_an_apache_reads_from_elsewhere() -> None:
+    """Its environment names directories, links lead to files, and a section may hold what another file says."""
+    files = apache({})
+    files['/etc/apache2/envvars'] = b'unset HOME\nexport ROOT=/srv$SUFFIX\nexport LOGS="/var/log/apache2"\n'
+    files['/etc/apache2/apache2.conf'] = MAIN.replace(b'Define ROOT /srv\n', b'ErrorLog ${LOGS}/error.log\n')
+    files['/etc/apache2/sites-enabled/shop.conf'] = (SITE % b'All').replace(
+        b'    RewriteRule', b'    Include snippets/here.conf\n    <Location "/a">\n    Include snippets/there.conf\n'
+        b'    </Location>\n    RewriteRule')
+    files['/etc/apache2/snippets/here.conf'] = files['/etc/apache2/snippets/there.conf'] = b'Redirect 404 /b\n'
+    shell = host(files, APACHE)
+    shell._scripts['id', '-u'] = Script(stdout=b'0\n')
+    found = {one.id: one for one in Htaccess(Ground(shell, WWW, URL)).listing()[0]}
+    assert found['/etc/apache2/sites-enabled/shop.conf:12'].stuck == ''
+    assert found['/etc/apache2/snippets/here.conf:1'].stuck == ''
+    assert 'included inside a <location>' in found['/etc/apache2/snippets/there.conf:1'].stuck
+    assert rule_files(shell, WWW, URL, reader=shell).logs == ('/var/log/apache2/error.log',)
+
+
+def test_rules_of_one_file_come_in_its_order() -> None:
+    files = apache({f'{WWW}/.htaccess': rule_text('security-plugins').encode('utf-8', 'surrogateescape')})
+    found = [one for one in Htaccess(Ground(host(files, APACHE), WWW, URL)).listing()[0] if one.id.startswith(WWW)]
+    rules = [int(one.id.rpartition(':')[2]) for one in found if not one.requires]
+    assert rules == sorted(rules)
+    assert len(rules) > 15
 
 
 def test_nginx_does_not_read_them() -> None:

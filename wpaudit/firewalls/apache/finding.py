@@ -53,13 +53,17 @@ class Found:
     logs: tuple[str, ...] = ()
 
 
-def rule_files(shell: Shell, path: str, url: str) -> Found:
-    """Read all files whose rules count for a site, and say which could not be read. Changes nothing."""
+def rule_files(shell: Shell, path: str, url: str, *, reader: Shell) -> Found:
+    """Read all files whose rules count for a site, and say which could not be read. Changes nothing.
+
+    ``reader`` reads the server's own configuration, root's shell where that may be: nobody else writes there. What
+    lies in the site is read by the login: a link in it may lead anywhere.
+    """
     path = posixpath.normpath(path)
-    servers = web_servers(shell)
+    servers = web_servers(reader)
     real = read_files(shell, [path])[path].real
     site = tuple(dict.fromkeys(one for one in (path, real) if one))
-    apaches = [serving(shell, one.path, one.root, site, url) for one in servers if one.engine is Engine.V2]
+    apaches = [serving(reader, one.path, one.root, site, url) for one in servers if one.engine is Engine.V2]
     ours = [one for one in apaches if one.here]
     if not ours and any(one.engine is Engine.V3 for one in servers):
         there = _access_files(shell, path, (USUAL_NAME,))
