@@ -160,13 +160,19 @@ class Check:
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request to send as a probe."""
+    """One HTTP request to send as a probe.
+
+    ``via`` says by scheme where to connect (``127.0.0.1:8081``) instead of what the URL says, which stays what is asked
+    for; a redirect to a scheme that is not among them is not followed. The way there is trusted: certificates are not
+    verified on it.
+    """
 
     url: str
     method: str = 'GET'
     headers: tuple[tuple[str, str], ...] = ()
     cookies: tuple[tuple[str, str], ...] = ()
     body: bytes = b''
+    via: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

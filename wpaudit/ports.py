@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Protocol
+from typing import runtime_checkable
 
 from wpaudit.domain import Answer
 from wpaudit.domain import Evidence
@@ -29,6 +30,8 @@ from wpaudit.domain import Stage
 from wpaudit.domain import Suspect
 
 if TYPE_CHECKING:
+    import socket
+
     from wpaudit.facts import Handshake
     from wpaudit.facts import HostState
     from wpaudit.facts import LogLine
@@ -91,6 +94,17 @@ class Shell(Protocol):
 
     def close(self) -> None:
         """End what was started and still runs; close the connection. Idempotent."""
+
+
+@runtime_checkable
+class Dialing(Protocol):
+    """What a shell can do besides, where it can: connect from its host."""
+
+    def dial(self, host: str, port: int, seconds: float) -> socket.socket:
+        """Connect to an address as the host would.
+
+        Raises the OSError that a connection from there met, or ShellError when the host opens none for others.
+        """
 
 
 # -- probes -------------------------------------------------------------------------------------

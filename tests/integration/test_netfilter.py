@@ -6,12 +6,10 @@ import functools
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
@@ -20,9 +18,10 @@ from fixtures.firewalls.netfilter_run import EVERYBODY
 from fixtures.firewalls.netfilter_run import PROBE
 from fixtures.firewalls.netfilter_run import TOKEN
 from fixtures.firewalls.netfilter_run import Armed
+from fixtures.firewalls.netfilter_run import add_rule
 from fixtures.firewalls.netfilter_run import read
 from fixtures.firewalls.netfilter_run import suspects
-from fixtures.firewalls.netfilter_run import until
+from fixtures.firewalls.netfilter_run import unguarded
 from fixtures.firewalls.netfilter_run import with_chain
 from fixtures.firewalls.netfilter_run import without_handles
 from fixtures.netfilter import Namespace
@@ -30,19 +29,14 @@ from fixtures.netfilter import NamespaceShell
 from fixtures.netfilter import NetfilterError
 from fixtures.netfilter import namespace
 from fixtures.netfilter import sweep
-from wpaudit.domain import Mode
-from wpaudit.errors import ModeUnavailable
 from wpaudit.firewalls import FIREWALLS
 from wpaudit.firewalls.netfilter import iptables_guards
-from wpaudit.firewalls.netfilter import nft
 from wpaudit.firewalls.netfilter import nft_guards
-from wpaudit.firewalls.netfilter import timer
-from wpaudit.firewalls.netfilter.guards import Command
 from wpaudit.firewalls.netfilter.guards import Guard
 from wpaudit.firewalls.netfilter.guards import Who
 from wpaudit.firewalls.netfilter.guards import guarded
-from wpaudit.firewalls.netfilter.rules import NFT
 from wpaudit.firewalls.netfilter.rules import Rule
+from wpaudit.firewalls.netfilter.undo import undo
 from wpaudit.ports import Ground
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='network namespaces need root')
@@ -115,7 +109,7 @@ def test_every_kind_of_nft_rule_comes_back_byte_for_byte(space: Namespace, who: 
     for guard in armed.guards:
         armed.off(guard.rule.id)
     armed.off()
-    assert armed.disarm() == ()
+    assert armed.disarm() == ''
     assert space.state() == before
 
 
@@ -128,7 +122,7 @@ def test_every_kind_of_iptables_rule_comes_back_with_its_counters(space: Namespa
     assert len(armed.guards) == wanted
     for guard in armed.guards[::3]:
         armed.off(guard.rule.id)
-    assert armed.disarm() == ()
+    assert armed.disarm() == ''
     assert without_handles(space.state()) == before
 
 
@@ -140,7 +134,7 @@ def test_rules_that_look_the_same_keep_their_places(space: Namespace, tool: str)
     armed = Armed(space, EVERYBODY, pick=lambda rule: rule.id == twin)
     now = [rule for rule in read(space).ruleset.rules if rule.chain == 'INPUT' and '8080' in rule.text]
     assert [rule.place for rule in now] == [1, 2]
-    assert armed.disarm() == ()
+    assert armed.disarm() == ''
     assert without_handles(space.state()) == before
 
 
@@ -175,8 +169,6 @@ def test_no_nft_rule_is_missed_and_none_invented(space: Namespace) -> None:
         'cannot be switched: it also accepts or leads on, so switching it off could close SSH',
         'cannot be switched: SSH could come through it, so switching it off could close SSH',
     }
-    with pytest.raises(ModeUnavailable):
-        layer.switching(Mode.LIVE)
 
 
 def test_all_kinds_of_tables_at_once_have_ids_of_their_own(space: Namespace) -> None:
@@ -200,7 +192,7 @@ def test_a_table_of_nft_that_looks_like_one_of_iptables_stays_with_nft(space: Na
     assert '-A INPUT' in space.run('iptables-save')  # iptables would list it, without its comment
     armed = Armed(space, EVERYBODY)
     assert [guard.rule.id for guard in armed.guards] == ['ip filter INPUT handle 2']
-    assert armed.disarm() == ()
+    assert armed.disarm() == ''
     assert space.state() == before
 
 
@@ -239,7 +231,7 @@ def test_hostile_comments_of_nft_are_shown_and_never_put_back_changed(space: Nam
     switched = {guard.rule.comment for guard in armed.guards}
     assert switched == {'x # handle 3'}  # handle 2 is imitated
     armed.off(*(guard.rule.id for guard in armed.guards))
-    assert armed.disarm() == ()
+    assert armed.disarm() == ''
     assert space.state() == before
 
 
@@ -257,7 +249,7 @@ def test_hostile_comments_of_iptables_are_shown_and_never_put_back_changed(space
     armed = Armed(space, EVERYBODY)
     assert not any('\n' in guard.rule.text for guard in armed.guards)
     assert len(armed.guards) >= 6
-    assert armed.disarm() == ()
+    assert armed.disarm() == ''
     assert without_handles(space.state()) == before
 
 
@@ -269,10 +261,12 @@ def test_nft_rules_that_somebody_else_changed_meanwhile_are_left_alone(space: Na
     space.run('nft', 'insert', 'rule', 'inet', 'fw', 'c', 'ip', 'saddr', '5.5.5.5', 'drop')
     space.run('nft', 'delete', 'rule', 'inet', 'fw', 'c', 'handle', '3')
     space.run('nft', 'add', 'rule', 'inet', 'fw', armed.guards[2].name, 'tcp', 'dport', '9', 'drop')
-    changed = armed.disarm()
-    assert [(one.rule.place, one.what) for one in changed] == [
-        (3, 'it is gone'), (4, 'its guard was changed by somebody else meanwhile'),
+    told = armed.disarm().splitlines()
+    assert [line.split(' meanwhile')[0] for line in told] == [
+        'inet fw c handle 3 was changed or removed by somebody else',
+        'the guard of inet fw c handle 4 was changed by somebody else',
     ]
+    assert told[0].endswith('before it was: tcp dport 2 drop')
     left = space.run('nft', '-a', 'list', 'chain', 'inet', 'fw', 'c')
     assert [line.strip().split(' # ')[0] for line in left.splitlines()[3:-2]] == [
         'ip saddr 5.5.5.5 drop', 'tcp dport 1 drop', f'jump {armed.guards[2].name} comment "wpaudit"',
@@ -287,7 +281,7 @@ def test_iptables_rules_that_somebody_else_changed_meanwhile_are_left_alone(spac
     space.run(tool, '-I', 'INPUT', '1', '-p', 'tcp', '--dport', '99', '-j', 'REJECT', '--reject-with', 'tcp-reset')
     space.run(tool, '-I', 'INPUT', '3', '-p', 'tcp', '--dport', '98', '-j', 'DROP')
     space.run(tool, '-D', 'INPUT', *iptables_guards.jump(armed.guards[1]).split())
-    assert [one.rule.place for one in armed.disarm()] == [2]
+    assert [line.split(' was changed')[0] for line in armed.disarm().splitlines()] == [armed.guards[1].rule.id]
     assert re.findall(r'-A INPUT .*--dport (\d+)', space.run(f'{tool}-save')) == ['99', '1', '98', '3']
 
 
@@ -303,62 +297,36 @@ def test_whoever_was_quicker_between_reading_and_arming_loses_nothing(space: Nam
     assert without_handles(space.state())[:-1] == before[:-1]  # the sets are there, the rules are as they were
 
 
-# -- when everything dies -------------------------------------------------------------------------------
+# -- the way back, at any moment -------------------------------------------------------------------------
 
-@pytest.mark.parametrize('tool', ['nft', *TOOLS])
-def test_the_timer_puts_all_back_after_a_kill(space: Namespace, tool: str, tmp_path: Path) -> None:
-    if tool == 'nft':
-        load_all_nft(space)
-    else:
-        load_all_iptables(space, tool)
+@pytest.mark.parametrize('tool', ['nft', 'iptables', 'iptables-legacy'])
+def test_the_way_back_may_be_run_at_any_time_and_again(space: Namespace, tool: str) -> None:
+    add_rule(space, 'input', tool, 'tcp dport 81 drop' if tool == 'nft' else '-p tcp --dport 81 -j DROP')
     before = without_handles(space.state())
     found = read(space)
     guards, _ = guarded(suspects(found), TOKEN, EVERYBODY)
-    guards = tuple(one for guard in guards if (one := _spelled(space, guard)) is not None)
-    directory = str(tmp_path / 'timer')
-    *first, start = timer.start(directory, guards, 2)
-    space.carry_out(first)
-    assert without_handles(space.state()) == before  # the rehearsal of the script
-    session = subprocess.Popen(
-        ['ip', 'netns', 'exec', space.name, 'sh', '-c', '"$@"; sleep 600', 'session', *start.argv],
-        stdout=subprocess.PIPE, start_new_session=True,
-    )
-    with session:
-        assert session.stdout is not None
-        pid = int(session.stdout.readline())
-        assert space.succeeds(timer.alive(directory, pid))
-        space.carry_out(nft_guards.arm(guards) if tool == 'nft' else iptables_guards.arm(guards, found.ruleset.rules))
-        assert without_handles(space.state()) != before
-        os.killpg(session.pid, signal.SIGKILL)
-
-    def as_before() -> bool:
-        try:
-            return without_handles(space.state()) == before
-        except NetfilterError:  # a rule and the set it names do not go at the same moment
-            return False
-
-    until(as_before)
-    until(lambda: not Path(directory, 'armed').exists())
+    way_back = undo(guards, found.ruleset.rules)
+    assert unguarded(space, way_back) == ''  # nothing is armed yet
+    if tool != 'nft':
+        space.carry_out(iptables_guards.arm(guards, found.ruleset.rules)[:1])
+        assert unguarded(space, way_back) == ''  # half armed: the sets are there
+    armed = Armed(space, EVERYBODY)
+    for _ in range(2):
+        assert armed.disarm() == ''
+        assert without_handles(space.state()) == before
 
 
-def _spelled(space: Namespace, guard: Guard) -> Guard | None:
-    return guard if guard.rule.tool == NFT else iptables_guards.spelled(guard, space.succeeds)
-
-
-def test_the_timer_ends_when_it_is_told_to(space: Namespace, tmp_path: Path) -> None:
-    space.load(with_chain('tcp dport 1 drop'))
-    before = space.state()
-    guards, _ = guarded(suspects(read(space)), TOKEN, EVERYBODY)
-    directory = str(tmp_path / 'timer')
-    *first, start = timer.start(directory, guards, 600)
-    space.carry_out(first)
-    pid = int(space.run(*start.argv))
-    space.carry_out([*nft_guards.arm(guards), timer.beat(directory), timer.alive(directory, pid)])
-    texts = nft.texts_of(space.run(*nft_guards.LIST))
-    space.carry_out([*nft_guards.disarm(guards, texts).commands, *timer.end(directory)])
-    until(lambda: not space.succeeds(Command(('kill', '-0', str(pid)))))
-    assert space.state() == before
-    assert not Path(directory).exists()
+@pytest.mark.parametrize('tool', ['nft', 'iptables'])
+def test_rules_that_somebody_loads_anew_meanwhile_are_as_they_were(space: Namespace, tool: str) -> None:
+    """As `systemctl reload nftables` does: guards are gone, rules are there under other handles."""
+    text = 'tcp dport 81 counter drop' if tool == 'nft' else '-p tcp --dport 81 -j DROP'
+    add_rule(space, 'input', tool, text)
+    armed = Armed(space, EVERYBODY)
+    space.flush() if tool == 'nft' else space.run('iptables', '-F')
+    add_rule(space, 'input', 'nft', 'tcp dport 80 accept') if tool == 'nft' else None
+    space.run('nft', 'add', 'rule', 'inet', 'fw', 'c', text) if tool == 'nft' else add_rule(space, 'input', tool, text)
+    assert armed.disarm() == ''
+    assert 'wpa-' not in ''.join(space.state())
 
 
 def test_what_a_killed_test_left_is_swept() -> None:

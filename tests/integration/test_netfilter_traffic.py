@@ -77,7 +77,7 @@ def test_a_rule_at_output_is_off_for_one_uid_and_on_for_visitors(top: Topology, 
     assert (top.get(port=SHADOW_PORT), top.get(VISITOR)) == (200, status)
     armed.off()
     assert top.get(port=SHADOW_PORT) == status
-    assert armed.disarm() == ()
+    assert armed.disarm() == ''
     assert top.get(VISITOR) == status
     assert without_counters(tuple(without_handles(top.edge.state()))) == before
 
@@ -93,7 +93,7 @@ def test_a_rule_at_the_upstream_is_off_for_one_address(top: Topology, how: list[
     armed = Armed(top.origin, PROBE)
     armed.off(armed.guards[0].rule.id)
     assert (top.get(port=SHADOW_PORT), top.get(VISITOR)) == (200, status)
-    assert armed.disarm() == ()
+    assert armed.disarm() == ''
     assert top.get(port=SHADOW_PORT) == status
 
 
@@ -122,7 +122,7 @@ def test_a_rule_is_off_for_everybody_and_on_again_by_itself(top: Topology, how: 
     armed.off(armed.guards[0].rule.id, seconds=2)
     assert (top.get(), top.get(VISITOR)) == (200, 200)
     until(lambda: top.get(VISITOR) == 502)  # nothing is run: the kernel counts
-    assert armed.disarm() == ()
+    assert armed.disarm() == ''
 
 
 @pytest.mark.parametrize('how', [
@@ -177,7 +177,7 @@ def test_one_of_24_is_found_with_at_most_8_probes(top: Topology) -> None:
     assert finding.conflicts == ((ids[17],),)
     assert len(probes) <= 8
     assert top.get(VISITOR) == 502
-    assert armed.disarm() == ()
+    assert armed.disarm() == ''
     assert without_counters(top.edge.state()) == before
 
 
@@ -188,6 +188,6 @@ def test_packets_that_visitors_meet_meanwhile_are_counted(top: Topology) -> None
         assert top.get(VISITOR) == 502
     armed.off(armed.guards[0].rule.id)
     assert top.get(port=SHADOW_PORT) == 200
-    assert armed.disarm() == ()
+    assert armed.disarm() == ''
     # what the kernel sends for a process that is gone has no uid, hence may be counted too
     assert 3 <= read(top.edge).ruleset.rules[0].packets <= 5

@@ -58,6 +58,18 @@ def _modsecurity_advice(ground: Ground, rule: Suspect, path: str) -> tuple[str, 
     return advice(ground, rule, path)
 
 
+def _netfilter_recovered(ground: Ground) -> Done | None:
+    from wpaudit.firewalls.netfilter.layer import restored
+
+    return restored(ground)
+
+
+def _netfilter_advice(ground: Ground, rule: Suspect, path: str) -> tuple[str, ...]:
+    from wpaudit.firewalls.netfilter.layer import advice
+
+    return advice(ground, rule, path)
+
+
 @dataclass(frozen=True)
 class Switchable:
     """What there is besides the layer itself for one whose rules can be switched.
@@ -81,4 +93,5 @@ FIREWALLS: dict[str, Callable[[Ground], Layer]] = {
 SWITCHABLE: dict[str, Switchable] = {
     'htaccess': Switchable(_htaccess_recovered, _htaccess_advice),
     'modsecurity': Switchable(_modsecurity_recovered, _modsecurity_advice),
+    'netfilter': Switchable(_netfilter_recovered, _netfilter_advice),
 }

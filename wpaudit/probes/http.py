@@ -77,6 +77,10 @@ class HttpFetcher(Fetcher):
         """As ``fetch``, but tell the address and the HTTP version too; ``address`` replaces what the name means."""
         url, headers = asked(request)
         wire = replace(self._wire, names=self.names.only(bare(str(url.host)), address)) if address else self._wire
+        if request.via:
+            wire = replace(wire, via=dict(map(_place, request.via)), context=_unverified)
+            if url.scheme not in wire.via:
+                raise UsageError(f'there is no way to ask for {request.url!r}: only for {", ".join(wire.via)}')
         started, deadline = time.monotonic(), Deadline(timeout)
         try:
             done = self._followed(wire, url, request, headers, deadline)
@@ -101,6 +105,8 @@ class HttpFetcher(Fetcher):
             following, refusal = _redirected(url, answer.headers['location'])
             if following is None:
                 return replace(done, answer=replace(answer, detail=refusal))
+            if wire.via and following.scheme not in wire.via:
+                return replace(done, answer=replace(answer, detail=f'redirects to {following.scheme}; not followed'))
             if following.url in visited:  # nothing is remembered between requests, so it would go on like this
                 return _circling(done, f'redirects in a circle to {following.url}')
             url = following
@@ -127,6 +133,16 @@ def asked(request: Request) -> tuple[Url, HTTPHeaderDict]:
     if url.scheme not in {'http', 'https'} or not url.host or url.auth:
         raise UsageError(f'{request.url!r} is not a URL that can be asked for')
     return url._replace(path=url.path or '/', fragment=None), _fields(request)
+
+
+def _place(via: tuple[str, str]) -> tuple[str, tuple[str, int]]:
+    scheme, place = via
+    address, _, port = place.rpartition(':')
+    return scheme, (bare(address), int(port))
+
+
+def _unverified() -> ssl.SSLContext:
+    return tls_context(False)
 
 
 def _asks_to_get(status: int, method: str) -> bool:

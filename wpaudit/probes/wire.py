@@ -10,8 +10,10 @@ import http.client
 import socket
 import ssl
 from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from dataclasses import field
 
 from urllib3 import HTTPHeaderDict
 from urllib3.connection import HTTPConnection
@@ -81,6 +83,7 @@ class Wire:
     context: Callable[[], ssl.SSLContext]
     max_body: int
     route: Route = Route()
+    via: Mapping[str, tuple[str, int]] = field(default_factory=dict)  # address and port, by scheme: ``Request.via``
 
     def exchange(
         self, url: Url, method: str, headers: HTTPHeaderDict, deadline: Deadline, body: bytes = b'',
@@ -128,6 +131,8 @@ class Wire:
 
     def _ends(self, host: str, deadline: Deadline) -> Found:
         """Return what to connect to, in order: addresses, or the name itself where another machine resolves it."""
+        if self.via:
+            return (host,)
         if self.route.dial is not None:
             return self.names.pinned(host) or (host,)
         name = host if self.route.proxy is None else bare(str(self.route.proxy.host))
@@ -142,6 +147,8 @@ class Wire:
         connection: PlainConnection | TlsConnection
         proxy = self.route.proxy
         port = _port(url if proxy is None else proxy)
+        if self.via:
+            end, port = self.via[str(url.scheme)]
         if url.scheme == 'https':
             # Connected by address, asked for and verified by name: that is all --resolve needs.
             connection = TlsConnection(end, port, ssl_context=self.context(), server_hostname=host)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -48,6 +49,10 @@ class LocalShell:
         process = RunningProcess(LocalPipes(popen), name=f'{argv[0]} on {self.label}')
         self._running = [*(one for one in self._running if not one.over), process]
         return process
+
+    def dial(self, host: str, port: int, seconds: float) -> socket.socket:
+        """Connect to an address. Raises OSError."""
+        return socket.create_connection((host, port), timeout=seconds)
 
     def close(self) -> None:
         """End what was started and still runs. Idempotent."""

@@ -66,6 +66,7 @@ class SshShell:
         self._transport = transport
         self._line = line
         self._running: list[RunningProcess] = []
+        self._tunnels = Tunnels(transport, label)
 
     @classmethod
     def connect(
@@ -94,7 +95,11 @@ class SshShell:
 
     def tunnels(self) -> Tunnels:
         """Return what opens TCP connections from this host."""
-        return Tunnels(self._transport, self.label)
+        return self._tunnels
+
+    def dial(self, host: str, port: int, seconds: float) -> socket.socket:
+        """Connect from this host, by its sshd. Raises as ``Tunnels.dial`` does."""
+        return self._tunnels.dial(host, port, seconds)
 
     def close(self) -> None:
         """End what was started and still runs, as far as the host can be reached; close the connection. Idempotent."""

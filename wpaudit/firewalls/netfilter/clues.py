@@ -16,6 +16,7 @@ from wpaudit.domain import Evidence
 from wpaudit.firewalls.netfilter.matching import Packet
 from wpaudit.firewalls.netfilter.matching import may_match
 from wpaudit.firewalls.netfilter.matching import parsed
+from wpaudit.firewalls.netfilter.rules import NamedSet
 from wpaudit.firewalls.netfilter.rules import Rule
 from wpaudit.firewalls.netfilter.rules import Ruleset
 from wpaudit.firewalls.netfilter.rules import hooks
@@ -102,6 +103,19 @@ def evidence(
     """Return what an error log of nginx says against rules: one piece for each upstream that failed in one way."""
     failures = dict.fromkeys(found for line in lines if (found := failure_in(line)) is not None)
     return tuple(_piece(failure, hints(failure, ruleset, local=local, ssh_ports=ssh_ports)) for failure in failures)
+
+
+def packet_of(
+    lines: Iterable[str], rule: Rule, at: frozenset[str], sets: Sequence[NamedSet], local: frozenset[str],
+) -> Packet | None:
+    """Return the packet that a rule may have stopped, by the last failure that it fits; None without one."""
+    for failure in dict.fromkeys(found for line in list(lines)[::-1] if (found := failure_in(line)) is not None):
+        if {one.kind for one in rule.verdicts} & set(_KINDS[failure.errno]):
+            fitting = (one for one in _packets(failure, at, local) if may_match(rule.matches, one, sets, rule))
+            packet = next(fitting, None)
+            if packet is not None:
+                return packet
+    return None
 
 
 def _piece(failure: Failure, found: Sequence[Hint]) -> Evidence:

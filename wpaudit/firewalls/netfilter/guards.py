@@ -13,11 +13,13 @@ Which packets are the probe's can be told
 
 * at input, prerouting and ingress by its source address, as the host sees it. Behind a CDN or another proxy that is the
   proxy's, and visitors come from there as well: then rules can be switched live only;
-* at output by the uid of a process that makes the probe's requests on the host (a second web server, say), and by the
-  destination address where the rule stops answers;
+* at output by the uid of a process that makes the probe's requests on the host (the shadow, a second web server), and
+  by the destination address where the rule stops answers;
+* at input, for answers to the shadow from other machines, by its uid too: the kernel knows the socket they are for by
+  then. Only nft asks for it there (xt_owner is for packets that go out);
 * at forward and postrouting by either address.
 
-Loopback addresses are never the probe's alone.
+Loopback addresses are never the probe's alone, but for one: that which the shadow's connections to loopback come from.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from wpaudit.firewalls.netfilter.rules import Rule
 MOST_SECONDS = 3600
 PUT_BY = 'wpaudit'  # the comment of what a run puts in a rule's place
 _TOKEN = re.compile(r'[0-9a-f]{8}')
-_INCOMING = frozenset({'input', 'prerouting', 'ingress'})
+INCOMING = frozenset({'input', 'prerouting', 'ingress'})
 _BOTH_WAYS = frozenset({'forward', 'postrouting'})
 _OWNED = frozenset({'output', 'postrouting'})  # where iptables knows the owner of a packet (xt_owner)
 
@@ -51,10 +53,14 @@ class By(StrEnum):
 
 @dataclass(frozen=True)
 class Who:
-    """Whose packets pass: those of a uid on the host, those from and to these addresses, or everybody's."""
+    """Whose packets pass: those of a uid on the host, those from and to these addresses, or everybody's.
+
+    ``loopback`` is an address of 127.0.0.0/8 that nothing but the uid's connections comes from.
+    """
 
     uid: int | None = None
     addresses: tuple[str, ...] = ()
+    loopback: str = ''
     everybody: bool = False
 
 
@@ -85,41 +91,32 @@ class Guard:
         return self.spelling or self.rule.text
 
 
-@dataclass(frozen=True)
-class Changed:
-    """A guarded rule that is no longer as this run left it: it was not touched again."""
-
-    rule: Rule
-    what: str
-
-
-@dataclass(frozen=True)
-class Disarming:
-    """The commands that put back what is provably ours, and what is not."""
-
-    commands: tuple[Command, ...]
-    changed: tuple[Changed, ...] = ()
-
-
 def ways(rule: Rule, reached: frozenset[str], who: Who) -> frozenset[By]:
     """Return what tells the probe's packets at the hooks ``reached``; empty where only live switching is possible."""
     if who.everybody:
         return frozenset({By.NOTHING})
     found = set()
-    if who.uid is not None and 'output' in reached and (rule.tool == NFT or reached <= _OWNED):
+    if who.uid is not None and _knows_the_uid(rule, reached):
         found.add(By.UID)
-    if outside(who):
-        if reached & (_INCOMING | _BOTH_WAYS):
+    if own(who):
+        if reached & (INCOMING | _BOTH_WAYS):
             found.add(By.SOURCE)
-        if reached & (_BOTH_WAYS | {'output'}):
+        if reached & (_BOTH_WAYS | {'output'}) or (who.loopback and reached & INCOMING):
             found.add(By.DESTINATION)
     return frozenset(found)
 
 
-def outside(who: Who) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, ...]:
+def _knows_the_uid(rule: Rule, reached: frozenset[str]) -> bool:
+    if rule.tool == NFT:
+        return bool(reached & {'output', 'input'})
+    return 'output' in reached and reached <= _OWNED
+
+
+def own(who: Who) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, ...]:
     """Return the addresses of the probe that others cannot have."""
     every = [parsed(one) for one in who.addresses]
-    return tuple(one for one in every if one is not None and not one.is_loopback and not one.is_unspecified)
+    found = [one for one in every if one is not None and not one.is_loopback and not one.is_unspecified]
+    return *found, *([ipaddress.ip_address(who.loopback)] if who.loopback else [])
 
 
 def guarded(

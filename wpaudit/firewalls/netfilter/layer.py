@@ -1,69 +1,250 @@
-"""The layer: lists the rules of the packet filter that could stop the site."""
+"""The layer: lists the rules of the packet filter that could stop the site, and switches them."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack
+from contextlib import contextmanager
+from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
+from urllib.parse import urlsplit
 
 from wpaudit.domain import Evidence
 from wpaudit.domain import Gap
 from wpaudit.domain import Kind
 from wpaudit.domain import Mode
+from wpaudit.domain import Request
 from wpaudit.domain import Suspect
 from wpaudit.errors import CommandTimeout
 from wpaudit.errors import ModeUnavailable
+from wpaudit.firewalls.acting import SUDO
+from wpaudit.firewalls.acting import may_root
+from wpaudit.firewalls.acting import rooted
+from wpaudit.firewalls.netfilter import clues
+from wpaudit.firewalls.netfilter.asking import repeatable
+from wpaudit.firewalls.netfilter.asking import status
+from wpaudit.firewalls.netfilter.guards import Guard
+from wpaudit.firewalls.netfilter.guards import Who
+from wpaudit.firewalls.netfilter.guards import guarded
+from wpaudit.firewalls.netfilter.guards import own
+from wpaudit.firewalls.netfilter.matching import Packet
+from wpaudit.firewalls.netfilter.nft_guards import uncounted
+from wpaudit.firewalls.netfilter.nginx import ends_of
+from wpaudit.firewalls.netfilter.prospect import Prospect
+from wpaudit.firewalls.netfilter.prospect import Suspected
+from wpaudit.firewalls.netfilter.prospect import prospect
 from wpaudit.firewalls.netfilter.reading import Read
 from wpaudit.firewalls.netfilter.reading import Reader
+from wpaudit.firewalls.netfilter.remedy import remedies
 from wpaudit.firewalls.netfilter.rules import NFT
 from wpaudit.firewalls.netfilter.rules import Rule
 from wpaudit.firewalls.netfilter.rules import hooks
+from wpaudit.firewalls.netfilter.shadow import PORTS
 from wpaudit.firewalls.netfilter.suspicion import judged
+from wpaudit.firewalls.netfilter.switching import Holding
+from wpaudit.firewalls.netfilter.switching import NetfilterSwitcher
+from wpaudit.firewalls.netfilter.switching import Way
+from wpaudit.firewalls.netfilter.switching import answered
+from wpaudit.firewalls.netfilter.switching import arm
+from wpaudit.firewalls.netfilter.switching import keeping
+from wpaudit.firewalls.netfilter.switching import shadowed
+from wpaudit.firewalls.switching import kept_in
+from wpaudit.firewalls.switching import warded
+from wpaudit.firewalls.warden import Done
+from wpaudit.firewalls.warden import Warden
+from wpaudit.firewalls.warden import recover
+from wpaudit.ports import Dialing
 from wpaudit.ports import Ground
+from wpaudit.ports import Shell
 from wpaudit.ports import Switcher
+from wpaudit.signals import shielded
 
 NAME = 'netfilter'
 LONGEST_NAME = 200
 MOST_SUSPECTS = 2_000
+ASKED = 3  # requests to the shadow that have to work before probes go another way
 _MISSED_SHOWN = 10
+_RULES = 'netfilter rules'
+# What sudo may run is told narrowly, for those who let it read and no more; a shell is wanted for all else.
+_BY_SHELL = (*SUDO, 'sh', '-c', 'exec "$@"', 'wpaudit')
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What was read, and what could be done. ``root`` is '' where the login may act as root, else why not."""
+
+    read: Read
+    suspects: tuple[Suspected, ...]
+    gaps: tuple[Gap, ...]
+    prospect: Prospect
+    root: str
 
 
 class NetfilterLayer:
-    """``ports.Layer`` for nftables and every kind of iptables on one host."""
+    """``ports.Layer`` for nftables and every kind of iptables on one host. Rules are read once, and again to switch."""
 
     name = NAME
 
     def __init__(self, ground: Ground) -> None:
-        self._reader = Reader(ground.shell)
+        self._ground = ground
+        self._found: _Known | None = None
 
     def listing(self) -> tuple[tuple[Suspect, ...], tuple[Gap, ...]]:
         """List the rules that can be suspects and what could not be read. Changes nothing."""
         try:
-            return listed(self._reader.read())
+            known = self._known()
         except CommandTimeout as error:
-            return (), (Gap('netfilter rules', error.message),)
+            return (), (Gap(_RULES, error.message),)
+        plans = known.prospect
+        found = [
+            replace(suspect_of(rule, at), stuck=known.root or plans.stuck.get(rule.id, ''),
+                    live_only=plans.live_only.get(rule.id, ''))
+            for rule, at in known.suspects
+        ]
+        return tuple(found), known.gaps
 
     def evidence(self) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
-        """Know of no log that would name one of these rules."""
-        return (), ()
+        """Say which rules could be what nginx complains of at the end of its error logs."""
+        known = self._known()
+        if known.root or not known.suspects:
+            return (), ()
+        lines = ends_of(rooted(self._ground).shell, known.prospect.logs)
+        account = known.read.account
+        found = clues.evidence(lines, known.read.ruleset, local=account.local, ssh_ports=account.ssh_ports)
+        return tuple(one for one in found if one.suspects), ()
 
-    def switching(self, mode: Mode) -> AbstractContextManager[Switcher]:
-        """Refuse: rules of the packet filter are listed and planned for, and not switched by this version."""
-        raise ModeUnavailable(f'netfilter rules cannot be switched {mode.value} by this version of wpaudit')
+    @contextmanager
+    def switching(self, mode: Mode) -> Iterator[Switcher]:
+        """Put the rules behind guards until the exit. Raises ModeUnavailable, with nothing changed."""
+        known, ground = self._known(), rooted(self._ground)
+        read = self._reader(known).read()
+        plans = known.prospect
+        live = mode is Mode.LIVE
+        shade = None if live else plans.shade
+        guards = _guards(known, read, Who(everybody=True) if live else plans.who, live=live)
+        if not guards:
+            raise ModeUnavailable(f'no rule of the packet filter can be switched {mode.value}')
+        with ExitStack() as stack:
+            warden, make = stack.enter_context(
+                warded(ground, NAME, lambda _directory: keeping(guards, read.ruleset.rules, shade)))
+            way = Way()
+            if shade is not None and isinstance(self._ground.shell, Dialing):
+                client = next((str(one) for one in own(Who(addresses=plans.who.addresses))), '')
+                way = stack.enter_context(
+                    shadowed(warden, shade, self._ground.shell, address=plans.who.loopback, client=client))
+                way = self._chosen(way, warden, known, direct=bool(client))
+            with shielded():
+                arm(warden, guards, read.ruleset.rules)
+            yield NetfilterSwitcher(make(mode, lambda _off: (), parallel=False), Holding(warden, guards), way)
+
+    def _chosen(self, way: Way, warden: Warden, known: _Known, *, direct: bool) -> Way:
+        """Return the way through the shadow, unless it works: then what fails is in front of nginx."""
+        requests = self._ground.requests or (Request(self._ground.url),)
+        if not direct or not all(map(repeatable, requests)):
+            return way
+        ask = [partial(status, replace(one, headers=(*one.headers, *way.fields), via=way.via)) for one in requests]
+        if not all(answered(one, ASKED) for one in ask):
+            return way
+        logs = (f'{warden.directory}/shadow.log', *known.prospect.logs)
+        lines = ends_of(rooted(self._ground).shell, logs)
+        return way if any(map(clues.failure_in, lines)) else Way()
+
+    def _known(self) -> _Known:
+        if self._found is None:
+            why = may_root(self._ground)
+            read = self._reader(None if why else self._ground).read()
+            suspects, gaps = suspected(read)
+            root: Shell = self._ground.shell if why else rooted(self._ground).shell
+            plans = Prospect() if why or not suspects else prospect(self._ground, root, read, suspects)
+            self._found = _Known(read, suspects, gaps, plans, why)
+        return self._found
+
+    def _reader(self, known: _Known | Ground | None) -> Reader:
+        """Return what reads, as root unless None is known."""
+        if known is None or rooted(self._ground).shell is self._ground.shell:
+            return Reader(self._ground.shell)
+        return Reader(self._ground.shell, become=_BY_SHELL)
 
 
-def listed(read: Read) -> tuple[tuple[Suspect, ...], tuple[Gap, ...]]:
-    """Turn what was read into suspects and gaps."""
+def restored(ground: Ground) -> Done | None:
+    """Put back what an interrupted run left of the packet filter; None when it left nothing. Raises SiteBusy."""
+    if may_root(ground):
+        return None  # nor can such a run have begun
+    return recover(rooted(ground).shell, directory=kept_in(ground, NAME))
+
+
+def advice(ground: Ground, rule: Suspect, path: str) -> tuple[str, ...]:
+    """Return commands that let the site's own packets pass a rule, the gentlest first, then where it is kept."""
+    layer = NetfilterLayer(ground)
+    known = layer._known()
+    found = next(((one, at) for one, at in known.suspects if one.id == rule.id), None)
+    if found is None:
+        return ()
+    account = known.read.account
+    lines = [] if known.root else ends_of(rooted(ground).shell, known.prospect.logs)
+    packet = clues.packet_of(lines, found[0], found[1], known.read.ruleset.sets, account.local)
+    return remedies(found[0], packet or _visit(ground, account.client), known.read.ruleset.sets)
+
+
+def _visit(ground: Ground, client: str) -> Packet:
+    url = urlsplit(ground.url)
+    return Packet(saddr=client, dport=url.port or PORTS.get(url.scheme, 0))
+
+
+def suspected(read: Read) -> tuple[tuple[Suspected, ...], tuple[Gap, ...]]:
+    """Return the rules that are suspects, chain by chain, with the hooks they are reached by; and what is missing."""
     reached = hooks(read.ruleset)
-    suspects: dict[str, Suspect] = {}
+    found: dict[str, Suspected] = {}
     missed: list[Gap] = []
     for rule in read.ruleset.rules:
         at = reached.get(rule.home, frozenset())
         said = judged(rule, at, read.account.ssh_ports)
-        if said.missed or (said.suspect and rule.id in suspects):
+        if said.missed or (said.suspect and rule.id in found):
             missed.append(Gap(f'netfilter rule {rule.id}', f'cannot be switched: {said.reason}'))
         elif said.suspect:
-            suspects[rule.id] = suspect_of(rule, at)
-    kept = tuple(suspects.values())
-    return kept[:MOST_SUSPECTS], (*read.gaps, *_bounded(missed), *_too_many(len(kept)))
+            found[rule.id] = rule, at
+    homes = list(dict.fromkeys(rule.home for rule, _ in found.values()))
+    kept = sorted(found.values(), key=lambda one: homes.index(one[0].home))
+    return tuple(kept[:MOST_SUSPECTS]), (*read.gaps, *_bounded(missed), *_too_many(len(kept)))
+
+
+def _guards(known: _Known, read: Read, who: Who, *, live: bool) -> tuple[Guard, ...]:
+    """Return guards for the suspects as they stand now. What somebody has taken away since is off for everybody."""
+    reached = hooks(read.ruleset)
+    plans = known.prospect
+    wanted = [
+        rule for rule, _ in known.suspects
+        if not known.root and rule.id not in plans.stuck and (live or rule.id not in plans.live_only)
+    ]
+    found = [(rule, reached.get(rule.home, frozenset())) for rule in _standing(wanted, read.ruleset.rules)]
+    guards, _ = guarded(found, secrets.token_hex(4), who)
+    return tuple(
+        guard if guard.rule.tool == NFT
+        else replace(guard, spelling=plans.spelled.get((guard.rule.home, guard.rule.text), ''))
+        for guard in guards
+    )
+
+
+def _standing(wanted: list[Rule], now: tuple[Rule, ...]) -> Iterator[Rule]:
+    """Yield the rules that were listed as they are now, counters and all, under the ids that they were listed by.
+
+    nft has handles; of iptables' rules only the text stays what it was when somebody else inserts one.
+    """
+    by_handle = {(rule.home, rule.place): rule for rule in now if rule.tool == NFT}
+    taken: set[int] = set()
+    for rule in wanted:
+        if rule.tool == NFT:
+            found = by_handle.get((rule.home, rule.place))
+            if found is not None and uncounted(found.text) == uncounted(rule.text):
+                yield found
+            continue
+        twins = (one for one in now if one.home == rule.home and one.text == rule.text and id(one) not in taken)
+        found = min(twins, key=lambda one: abs(one.place - rule.place), default=None)
+        if found is not None:
+            taken.add(id(found))
+            yield replace(found, listed=rule.id)
 
 
 def suspect_of(rule: Rule, reached: frozenset[str]) -> Suspect:
@@ -82,8 +263,8 @@ def _cut(text: str) -> str:
 
 def _bounded(missed: list[Gap]) -> list[Gap]:
     more = len(missed) - _MISSED_SHOWN
-    return missed[:_MISSED_SHOWN] + ([Gap('netfilter rules', f'{more} more cannot be switched')] if more > 0 else [])
+    return missed[:_MISSED_SHOWN] + ([Gap(_RULES, f'{more} more cannot be switched')] if more > 0 else [])
 
 
 def _too_many(count: int) -> list[Gap]:
-    return [Gap('netfilter rules', f'{count - MOST_SUSPECTS} of {count} are left out')] if count > MOST_SUSPECTS else []
+    return [Gap(_RULES, f'{count - MOST_SUSPECTS} of {count} are left out')] if count > MOST_SUSPECTS else []

@@ -1,5 +1,7 @@
 """Guards of nftables rules as transactions of ``nft -f``: each one happens as a whole or not at all.
 
+The way back is ``sh/unguard.sh``, which does what ``restored`` says.
+
 Counters: a rule is put back with the numbers its copy has by then, so packets of visitors that it met meanwhile are
 counted as ever. Where none came by, ``nft -a list ruleset`` is the same, byte for byte, handles included. What a rule
 keeps to itself and nft does not show begins anew: the bucket of ``limit``, the connections of ``ct count``.
@@ -9,27 +11,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from collections.abc import Mapping
 from collections.abc import Sequence
 
 from wpaudit.firewalls.netfilter.guards import PUT_BY
 from wpaudit.firewalls.netfilter.guards import By
-from wpaudit.firewalls.netfilter.guards import Changed
 from wpaudit.firewalls.netfilter.guards import Command
-from wpaudit.firewalls.netfilter.guards import Disarming
 from wpaudit.firewalls.netfilter.guards import Guard
 from wpaudit.firewalls.netfilter.guards import bounded
 from wpaudit.firewalls.netfilter.guards import encoded
-from wpaudit.firewalls.netfilter.guards import outside
-from wpaudit.firewalls.netfilter.nft import TextKey
+from wpaudit.firewalls.netfilter.guards import own
 
 APPLY = ('nft', '-f', '-')
 TRY = ('nft', '-c', '-f', '-')
-LIST = ('nft', '-a', 'list', 'ruleset')
 _SIZE = 16
 _NUMBERS = re.compile(r'\b(counter packets) \d+ (bytes) \d+|\b(used) \d+ [a-z]+|\b(last) (?:never|used \S+)')
-
-Texts = Mapping[TextKey, Sequence[str]]
 
 
 def arm(guards: Sequence[Guard]) -> tuple[Command, ...]:
@@ -54,25 +49,12 @@ def off(guards: Sequence[Guard], ids: frozenset[str], seconds: float) -> tuple[C
     if not guards:
         return ()
     lasting = bounded(seconds)
-    lines = [f'flush set {_at(guard)} {name}' for guard in guards for name in _sets(guard)]
+    lines = [f'flush set {_at(guard)} {name}' for guard in guards for name in sets(guard)]
     lines += [
         f'add element {_at(guard)} {name} {{ {", ".join(f"{value} timeout {lasting}s" for value in values)} }}'
-        for guard in guards if guard.rule.id in ids for name, (_, values) in _sets(guard).items() if values
+        for guard in guards if guard.rule.id in ids for name, (_, values) in sets(guard).items() if values
     ]
     return (Command(APPLY, encoded(lines)),)
-
-
-def disarm(guards: Sequence[Guard], now: Texts) -> Disarming:
-    """Put every rule back that is as this run left it. ``now`` is what ``nft.texts_of`` reads out of LIST's answer."""
-    lines: list[str] = []
-    changed: list[Changed] = []
-    for guard in guards:
-        copy, why = _copy(guard, now)
-        if why:
-            changed.append(Changed(guard.rule, why))
-        else:
-            lines += restored(guard, copy)
-    return Disarming((Command(APPLY, encoded(lines)),) if lines else (), tuple(changed))
 
 
 def restored(guard: Guard, text: str) -> list[str]:
@@ -82,7 +64,7 @@ def restored(guard: Guard, text: str) -> list[str]:
         f'flush chain {_at(guard)} {guard.name}',  # the copy goes first: a meter may be there only once
         f'replace rule {_at(guard)} {rule.chain} handle {rule.place} {text}',
         f'delete chain {_at(guard)} {guard.name}',
-        *(f'delete set {_at(guard)} {name}' for name in _sets(guard)),
+        *(f'delete set {_at(guard)} {name}' for name in sets(guard)),
     ]
 
 
@@ -91,18 +73,18 @@ def jump(guard: Guard) -> str:
     return f'jump {guard.name} comment "{PUT_BY}"'
 
 
-def same(one: str, other: str) -> bool:
-    """Tell whether two texts differ in nothing but what has been counted."""
-    return _NUMBERS.sub(r'\1\2\3\4', one) == _NUMBERS.sub(r'\1\2\3\4', other)
+def uncounted(text: str) -> str:
+    """Return a rule's text without what has been counted: the same for as long as nobody changes the rule."""
+    return _NUMBERS.sub(r'\1\2\3\4', text)
 
 
 def _armed(guard: Guard) -> Iterator[str]:
     rule, at = guard.rule, _at(guard)
-    for name, (kind, _) in _sets(guard).items():
+    for name, (kind, _) in sets(guard).items():
         yield f'add set {at} {name} {{ type {kind}; size {_SIZE}; flags timeout; }}'
     yield f'add chain {at} {guard.name}'
     yield f'replace rule {at} {rule.chain} handle {rule.place} {jump(guard)}'
-    for line in _returns(guard):
+    for line in returns(guard):
         yield f'add rule {at} {guard.name} {line}'
     yield f'add rule {at} {guard.name} {rule.text}'
 
@@ -111,7 +93,7 @@ def _at(guard: Guard) -> str:
     return f'{guard.rule.family} {guard.rule.table}'
 
 
-def _sets(guard: Guard) -> dict[str, tuple[str, tuple[str, ...]]]:
+def sets(guard: Guard) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Return the sets of a guard: name -> type, and the elements that mean "off"."""
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
     family = guard.rule.family
@@ -122,14 +104,14 @@ def _sets(guard: Guard) -> dict[str, tuple[str, tuple[str, ...]]]:
     if guard.ways & {By.SOURCE, By.DESTINATION}:
         for version, kind, other in ((4, 'ipv4_addr', 'ip6'), (6, 'ipv6_addr', 'ip')):
             if family != other:
-                values = tuple(str(one) for one in outside(guard.who) if one.version == version)
+                values = tuple(str(one) for one in own(guard.who) if one.version == version)
                 found[f'{guard.name}v{version}'] = kind, values[:_SIZE]
     return found
 
 
-def _returns(guard: Guard) -> Iterator[str]:
+def returns(guard: Guard) -> Iterator[str]:
     """Return the lines that leave the chain before it gets to the rule."""
-    names = _sets(guard)
+    names = sets(guard)
     for field, letter in (('meta skuid', 'u'), ('meta protocol', 'e')):  # nfproto is for inet tables only
         if (name := f'{guard.name}{letter}') in names:
             yield f'{field} @{name} return'
@@ -137,16 +119,3 @@ def _returns(guard: Guard) -> Iterator[str]:
         for protocol, letter in (('ip', 'v4'), ('ip6', 'v6')):
             if way in guard.ways and (name := f'{guard.name}{letter}') in names:
                 yield f'{protocol} {field} @{name} return'
-
-
-def _copy(guard: Guard, now: Texts) -> tuple[str, str]:
-    """Return the text of a guarded rule as it is now, or why it is not the one this run left."""
-    rule = guard.rule
-    place = now.get((rule.family, rule.table, rule.chain, rule.place), ())
-    if list(place) != [jump(guard)]:
-        return '', 'it was changed or removed by somebody else meanwhile' if place else 'it is gone'
-    inside = [texts for key, texts in now.items() if key[:3] == (rule.family, rule.table, guard.name)]
-    found = [text for texts in inside for text in texts]
-    if not found or found[:-1] != list(_returns(guard)) or not same(found[-1], rule.text):
-        return '', 'its guard was changed by somebody else meanwhile'
-    return found[-1], ''

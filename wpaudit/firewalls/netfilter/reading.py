@@ -1,4 +1,4 @@
-"""Ask the tools on the host for all rules: read-only, bounded, as root where that takes sudo.
+"""Ask the tools on the host for all rules: read-only, bounded, as root where sudo may be used.
 
 A tool that is not there is silent. One that may not be run is a gap with the line of sudoers(5) that would open it: the
 whole command, since ``nft`` runs whatever else is written behind it.
@@ -37,19 +37,24 @@ _SSH_WORDS = 4  # $SSH_CONNECTION: client address and port, server address and p
 _LOOK = (
     'PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; '
     'printf "uid %s\\nuser %s\\nssh %s\\n" "$(id -u)" "$(id -un)" "$SSH_CONNECTION"; '
-    'for tool in "$@"; do found=$(command -v "$tool") && printf "tool %s %s\\n" "$tool" "$found"; done; :'
+    'for tool in "$@"; do found=$(command -v "$tool") && printf "tool %s %s\\n" "$tool" "$found"; done; '
+    "ip -o addr show 2>/dev/null | sed -n 's|.* inet6\\{0,1\\} \\([^ /]*\\).*|local \\1|p'; :"
 )
 
 
 @dataclass(frozen=True)
 class Account:
-    """Who reads, from where, and what is installed. ``client`` is our address as sshd saw it, ``''`` without SSH."""
+    """Who reads, from where, and what is installed. ``client`` is our address as sshd saw it, ``''`` without SSH.
+
+    ``local`` are the host's own addresses.
+    """
 
     root: bool = False
     user: str = ''
     client: str = ''
     ssh_ports: frozenset[int] = frozenset({SSH_PORT})
     tools: dict[str, str] = field(default_factory=dict)
+    local: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -80,15 +85,17 @@ def account_of(said: bytes) -> Account:
             found = replace(found, client=str(parsed(words[0])), ssh_ports=found.ssh_ports | {int(words[3])})
         elif key == 'tool' and len(words) == 2 and words[0] in TOOLS and words[1].startswith('/'):  # noqa: PLR2004 - a name and a path
             found = replace(found, tools={**found.tools, words[0]: words[1]})
+        elif key == 'local' and (address := parsed(rest)) is not None:
+            found = replace(found, local=found.local | {str(address)})
     return found
 
 
 class Reader:
-    """Reads all rules of one host. ``sudo`` None means: where this account is not root."""
+    """Reads all rules of one host. ``become`` are words that put a command under root: those of a use of sudo."""
 
-    def __init__(self, shell: Shell, *, sudo: bool | None = None) -> None:
+    def __init__(self, shell: Shell, *, become: Sequence[str] = ()) -> None:
         self._shell = shell
-        self._sudo = sudo
+        self._become = tuple(become)
         self._gaps: list[Gap] = []
         self._refused: dict[str, str] = {}
 
@@ -139,10 +146,9 @@ class Reader:
         path = account.tools.get(argv[0])
         if path is None:
             return None
-        sudo = not account.root if self._sudo is None else self._sudo
         command = (path, *argv[1:])
         try:
-            result = self._shell.run(('sudo', '-n', *command) if sudo else command, timeout=SECONDS)
+            result = self._shell.run((*self._become, *command), timeout=SECONDS)
         except ConnectionLost:
             raise
         except ShellError as error:
@@ -162,7 +168,7 @@ class Reader:
         if account.root:
             return [Gap(f'firewall rules of {command}', why or said) for command, why in self._refused.items()]
         line = f'{account.user or "USER"} ALL=(root) NOPASSWD: {", ".join(self._refused)}'
-        why = f'only root may read them ({said}); with this line in sudoers wpaudit can: {line}'
+        why = f'only root may read them ({said}); with --sudo and this line in sudoers wpaudit can: {line}'
         return [Gap('netfilter rules', why)]
 
 

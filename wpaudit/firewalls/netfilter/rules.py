@@ -50,7 +50,7 @@ class Rule:
 
     ``place`` is the handle for nft and the number in the chain, from 1, for iptables. ``text`` is what the tool takes
     to make the rule again, without its chain, handle or counters in brackets. ``flaw`` says why it cannot be
-    switched, ``''`` when it can.
+    switched, ``''`` when it can. ``listed`` is the id it was listed by, where it stands at another number by now.
     """
 
     tool: str
@@ -65,10 +65,13 @@ class Rule:
     packets: int = 0
     octets: int = 0
     flaw: str = ''
+    listed: str = ''
 
     @property
     def id(self) -> str:
         """What the layer keys it by. All but plain ``iptables`` bear their tool's name: tables are called alike."""
+        if self.listed:
+            return self.listed
         if self.tool == NFT:
             return f'{self.family} {self.table} {self.chain} handle {self.place}'
         return f'{"" if self.tool == "iptables" else f"{self.tool} "}{self.table} {self.chain} {self.place}'
