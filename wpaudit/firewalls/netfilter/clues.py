@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from datetime import timedelta
 
 from wpaudit.domain import Evidence
 from wpaudit.firewalls.netfilter.matching import Packet
@@ -24,10 +26,12 @@ from wpaudit.firewalls.netfilter.suspicion import SSH_PORT
 from wpaudit.firewalls.netfilter.suspicion import judged
 
 LONGEST_LINE = 4096
+RECENT = 300.0  # seconds before now that count of a log
 _SURE, _VAGUE = 4.0, 1.5  # how much likelier than a plain suspect
 _REFUSED, _NO_ROUTE, _TIMED_OUT, _RESET = 111, 113, 110, 104
 _ERRNO = re.compile(r'(?:connect|recv|send|readv|writev)\(\) failed \((\d{1,3}): |upstream timed out \((\d{1,3}): ')
 _UPSTREAM = re.compile(r', upstream: "[a-z]{1,8}://(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d{1,5})')
+_TIME = re.compile(r'\d{4}/\d\d/\d\d \d\d:\d\d:\d\d')  # ngx_time_update(), in the host's own zone
 _KINDS: Mapping[int, tuple[str, ...]] = {
     _REFUSED: ('reject',),            # reject with tcp reset or port-unreachable
     _NO_ROUTE: ('reject',),           # reject with admin- or host-prohibited
@@ -60,6 +64,22 @@ class Hint:
     rule: Rule
     failure: Failure
     exact: bool
+
+
+def recent(lines: Iterable[str], seconds: float = RECENT) -> list[str]:
+    """Return the lines of an error log that are no older than so many seconds before the last one."""
+    dated = [(_moment(line), line) for line in lines]
+    most = timedelta(seconds=seconds)
+    last = max((moment for moment, _ in dated if moment is not None), default=None)
+    return [line for moment, line in dated if moment is not None and last is not None and last - moment <= most]
+
+
+def _moment(line: str) -> datetime | None:
+    found = _TIME.match(line)
+    try:
+        return datetime.strptime(found[0], '%Y/%m/%d %H:%M:%S') if found else None
+    except ValueError:
+        return None
 
 
 def failure_in(line: str) -> Failure | None:

@@ -55,13 +55,15 @@ class By(StrEnum):
 class Who:
     """Whose packets pass: those of a uid on the host, those from and to these addresses, or everybody's.
 
-    ``loopback`` is an address of 127.0.0.0/8 that nothing but the uid's connections comes from.
+    ``loopback`` is an address of 127.0.0.0/8 that nothing but the uid's connections comes from; ``demux`` tells whether
+    the kernel knows at input whose socket a packet is for (early demultiplexing, tcp_early_demux in ip-sysctl.rst).
     """
 
     uid: int | None = None
     addresses: tuple[str, ...] = ()
     loopback: str = ''
     everybody: bool = False
+    demux: bool = True
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def ways(rule: Rule, reached: frozenset[str], who: Who) -> frozenset[By]:
     if who.everybody:
         return frozenset({By.NOTHING})
     found = set()
-    if who.uid is not None and _knows_the_uid(rule, reached):
+    if who.uid is not None and _knows_the_uid(rule, reached, who):
         found.add(By.UID)
     if own(who):
         if reached & (INCOMING | _BOTH_WAYS):
@@ -106,9 +108,9 @@ def ways(rule: Rule, reached: frozenset[str], who: Who) -> frozenset[By]:
     return frozenset(found)
 
 
-def _knows_the_uid(rule: Rule, reached: frozenset[str]) -> bool:
+def _knows_the_uid(rule: Rule, reached: frozenset[str], who: Who) -> bool:
     if rule.tool == NFT:
-        return bool(reached & {'output', 'input'})
+        return 'output' in reached or ('input' in reached and who.demux)
     return 'output' in reached and reached <= _OWNED
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from contextlib import contextmanager
 from dataclasses import dataclass
+from dataclasses import field
 from dataclasses import replace
 from functools import partial
 from urllib.parse import urlsplit
@@ -19,24 +20,29 @@ from wpaudit.domain import Request
 from wpaudit.domain import Suspect
 from wpaudit.errors import CommandTimeout
 from wpaudit.errors import ModeUnavailable
-from wpaudit.firewalls.acting import SUDO
 from wpaudit.firewalls.acting import may_root
 from wpaudit.firewalls.acting import rooted
 from wpaudit.firewalls.netfilter import clues
 from wpaudit.firewalls.netfilter.asking import repeatable
 from wpaudit.firewalls.netfilter.asking import status
+from wpaudit.firewalls.netfilter.guards import By
 from wpaudit.firewalls.netfilter.guards import Guard
 from wpaudit.firewalls.netfilter.guards import Who
 from wpaudit.firewalls.netfilter.guards import guarded
 from wpaudit.firewalls.netfilter.guards import own
+from wpaudit.firewalls.netfilter.guards import ways
 from wpaudit.firewalls.netfilter.matching import Packet
 from wpaudit.firewalls.netfilter.nft_guards import uncounted
 from wpaudit.firewalls.netfilter.nginx import ends_of
 from wpaudit.firewalls.netfilter.prospect import Prospect
 from wpaudit.firewalls.netfilter.prospect import Suspected
 from wpaudit.firewalls.netfilter.prospect import prospect
+from wpaudit.firewalls.netfilter.prospect import renewed
+from wpaudit.firewalls.netfilter.reading import SECONDS
 from wpaudit.firewalls.netfilter.reading import Read
 from wpaudit.firewalls.netfilter.reading import Reader
+from wpaudit.firewalls.netfilter.reading import account_of
+from wpaudit.firewalls.netfilter.reading import look_argv
 from wpaudit.firewalls.netfilter.remedy import remedies
 from wpaudit.firewalls.netfilter.rules import NFT
 from wpaudit.firewalls.netfilter.rules import Rule
@@ -57,29 +63,27 @@ from wpaudit.firewalls.warden import Warden
 from wpaudit.firewalls.warden import recover
 from wpaudit.ports import Dialing
 from wpaudit.ports import Ground
-from wpaudit.ports import Shell
 from wpaudit.ports import Switcher
 from wpaudit.signals import shielded
 
 NAME = 'netfilter'
 LONGEST_NAME = 200
 MOST_SUSPECTS = 2_000
+JUST_NOW = 60.0  # seconds within which the site has failed, since somebody asks why
 ASKED = 3  # requests to the shadow that have to work before probes go another way
 _MISSED_SHOWN = 10
 _RULES = 'netfilter rules'
-# What sudo may run is told narrowly, for those who let it read and no more; a shell is wanted for all else.
-_BY_SHELL = (*SUDO, 'sh', '-c', 'exec "$@"', 'wpaudit')
 
 
 @dataclass(frozen=True)
 class _Known:
-    """What was read, and what could be done. ``root`` is '' where the login may act as root, else why not."""
+    """What was read, and what could be done. ``ground`` is root's; None where the login may not act as root."""
 
     read: Read
-    suspects: tuple[Suspected, ...]
-    gaps: tuple[Gap, ...]
-    prospect: Prospect
-    root: str
+    suspects: tuple[Suspected, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    prospect: Prospect = field(default_factory=Prospect)
+    ground: Ground | None = None
 
 
 class NetfilterLayer:
@@ -97,20 +101,19 @@ class NetfilterLayer:
             known = self._known()
         except CommandTimeout as error:
             return (), (Gap(_RULES, error.message),)
-        plans = known.prospect
-        found = [
-            replace(suspect_of(rule, at), stuck=known.root or plans.stuck.get(rule.id, ''),
-                    live_only=plans.live_only.get(rule.id, ''))
+        stuck, live_only = known.prospect.stuck, known.prospect.live_only
+        found = (
+            replace(suspect_of(rule, at), stuck=stuck.get(rule.id, ''), live_only=live_only.get(rule.id, ''))
             for rule, at in known.suspects
-        ]
-        return tuple(found), known.gaps
+        )
+        return tuple(found), (*known.gaps, *_told_by_address(known))
 
     def evidence(self) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
         """Say which rules could be what nginx complains of at the end of its error logs."""
         known = self._known()
-        if known.root or not known.suspects:
+        if known.ground is None or not known.suspects:
             return (), ()
-        lines = ends_of(rooted(self._ground).shell, known.prospect.logs)
+        lines = ends_of(known.ground.shell, known.prospect.logs)
         account = known.read.account
         found = clues.evidence(lines, known.read.ruleset, local=account.local, ssh_ports=account.ssh_ports)
         return tuple(one for one in found if one.suspects), ()
@@ -118,11 +121,12 @@ class NetfilterLayer:
     @contextmanager
     def switching(self, mode: Mode) -> Iterator[Switcher]:
         """Put the rules behind guards until the exit. Raises ModeUnavailable, with nothing changed."""
-        known, ground = self._known(), rooted(self._ground)
-        read = self._reader(known).read()
+        known = self._known()
+        ground = known.ground or rooted(self._ground)
+        read = Reader(ground.shell).read_by(known.read.account)
         plans = known.prospect
         live = mode is Mode.LIVE
-        shade = None if live else plans.shade
+        shade = None if live or plans.shade is None else renewed(self._ground, ground.shell, plans.shade)
         guards = _guards(known, read, Who(everybody=True) if live else plans.who, live=live)
         if not guards:
             raise ModeUnavailable(f'no rule of the packet filter can be switched {mode.value}')
@@ -148,24 +152,22 @@ class NetfilterLayer:
         if not all(answered(one, ASKED) for one in ask):
             return way
         logs = (f'{warden.directory}/shadow.log', *known.prospect.logs)
-        lines = ends_of(rooted(self._ground).shell, logs)
-        return way if any(map(clues.failure_in, lines)) else Way()
+        lines = ends_of((known.ground or self._ground).shell, logs)
+        return way if any(map(clues.failure_in, clues.recent(lines, JUST_NOW))) else Way()
 
     def _known(self) -> _Known:
         if self._found is None:
-            why = may_root(self._ground)
-            read = self._reader(None if why else self._ground).read()
+            # Who logs in from where is asked without sudo, which does not hand that on.
+            account = account_of(self._ground.shell.run(look_argv(), timeout=SECONDS).stdout)
+            try:
+                ground, why = rooted(self._ground), ''
+            except ModeUnavailable as error:
+                ground, why = None, error.message
+            read = Reader((ground or self._ground).shell, why=why).read_by(account)
             suspects, gaps = suspected(read)
-            root: Shell = self._ground.shell if why else rooted(self._ground).shell
-            plans = Prospect() if why or not suspects else prospect(self._ground, root, read, suspects)
-            self._found = _Known(read, suspects, gaps, plans, why)
+            plans = prospect(self._ground, ground.shell, read, suspects) if ground and suspects else Prospect()
+            self._found = _Known(read, suspects, gaps, plans, ground)
         return self._found
-
-    def _reader(self, known: _Known | Ground | None) -> Reader:
-        """Return what reads, as root unless None is known."""
-        if known is None or rooted(self._ground).shell is self._ground.shell:
-            return Reader(self._ground.shell)
-        return Reader(self._ground.shell, become=_BY_SHELL)
 
 
 def restored(ground: Ground) -> Done | None:
@@ -183,7 +185,7 @@ def advice(ground: Ground, rule: Suspect, path: str) -> tuple[str, ...]:
     if found is None:
         return ()
     account = known.read.account
-    lines = [] if known.root else ends_of(rooted(ground).shell, known.prospect.logs)
+    lines = ends_of(known.ground.shell, known.prospect.logs) if known.ground else []
     packet = clues.packet_of(lines, found[0], found[1], known.read.ruleset.sets, account.local)
     return remedies(found[0], packet or _visit(ground, account.client), known.read.ruleset.sets)
 
@@ -210,13 +212,25 @@ def suspected(read: Read) -> tuple[tuple[Suspected, ...], tuple[Gap, ...]]:
     return tuple(kept[:MOST_SUSPECTS]), (*read.gaps, *_bounded(missed), *_too_many(len(kept)))
 
 
+def _told_by_address(known: _Known) -> Iterator[Gap]:
+    """Say so where rules are off for an address that a proxy in front of the site would hide."""
+    who = known.prospect.who
+    mine = own(Who(addresses=who.addresses))
+    if mine and any(By.SOURCE in ways(rule, at, who) for rule, at in known.suspects):
+        yield Gap(
+            'netfilter rules for incoming packets',
+            f'are switched for {mine[0]} alone, as which sshd sees us; behind a proxy or CDN of the site they stay on, '
+            'and --mode live is what switches them',
+        )
+
+
 def _guards(known: _Known, read: Read, who: Who, *, live: bool) -> tuple[Guard, ...]:
     """Return guards for the suspects as they stand now. What somebody has taken away since is off for everybody."""
     reached = hooks(read.ruleset)
     plans = known.prospect
     wanted = [
         rule for rule, _ in known.suspects
-        if not known.root and rule.id not in plans.stuck and (live or rule.id not in plans.live_only)
+        if rule.id not in plans.stuck and (live or rule.id not in plans.live_only)
     ]
     found = [(rule, reached.get(rule.home, frozenset())) for rule in _standing(wanted, read.ruleset.rules)]
     guards, _ = guarded(found, secrets.token_hex(4), who)

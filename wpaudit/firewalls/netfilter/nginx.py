@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
+from wpaudit.firewalls.netfilter.clues import recent
 from wpaudit.firewalls.netfilter.nginx_text import Directive
 from wpaudit.firewalls.netfilter.nginx_text import every
 from wpaudit.ports import Shell
@@ -21,7 +22,7 @@ MOST_LOGS = 8
 _USUAL_LOG = '/var/log/nginx/error.log'
 _VERSION = re.compile(r'nginx version: \S*?/(\d+)\.(\d+)\.(\d+)')
 _SAYS_LOG = (1, 19, 5)  # the first with the option -e
-_TAIL = 'for file do [ -f "$file" ] && tail -c "$0" -- "$file" && echo; done; :'
+_TAIL = 'for file do [ -f "$file" ] && tail -c "$0" -- "$file" && echo; done; date "+%Y/%m/%d %H:%M:%S"'
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,6 @@ def _logs(nginx: Nginx, tree: Sequence[Directive]) -> Iterator[str]:
 
 
 def ends_of(shell: Shell, paths: Sequence[str]) -> list[str]:
-    """Return the last lines of these files, those that may be read."""
-    said = shell.run(('sh', '-c', _TAIL, str(LOG_BYTES), *paths), timeout=SECONDS).stdout
-    return said.decode('utf-8', 'surrogateescape').split('\n')
+    """Return the latest lines of these files, those that may be read; the last one is the time of the host."""
+    said = shell.run(('sh', '-c', _TAIL, str(LOG_BYTES), *paths), timeout=SECONDS).stdout if paths else b''
+    return recent(said.decode('utf-8', 'surrogateescape').split('\n'))

@@ -11,6 +11,7 @@ from dataclasses import field
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from wpaudit.errors import ModeUnavailable
 from wpaudit.firewalls.forwarding import refusal
 from wpaudit.firewalls.netfilter import iptables_guards
 from wpaudit.firewalls.netfilter import nft_guards
@@ -45,7 +46,7 @@ PATH = 'PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; export PATH\n'
 _OWNER = 'iptables knows who sends a packet only where it goes out, and this chain is passed elsewhere too'
 _ADDRESS = 'the requests of this run come from an address of loopback, which others have too'
 _NO_IPSET = 'the host has no ipset, by whose sets rules of iptables are switched; install it'
-_ODD = 'its tool does not take its text back as it writes it'
+_ODD = 'iptables does not find it by the text that it writes for it'
 
 Suspected = tuple[Rule, frozenset[str]]  # a rule and the hooks it is reached by
 
@@ -81,9 +82,9 @@ def prospect(ground: Ground, root: Shell, read: Read, suspects: Sequence[Suspect
     stuck = dict.fromkeys((guard.rule.id for guard in left), _ODD)
     if 'ipset' not in read.account.tools:
         stuck |= {guard.rule.id: _NO_IPSET for guard in found if guard.rule.tool != NFT}
-    stuck |= dict.fromkeys(_refused(root, [guard for guard in found if guard.rule.tool == NFT]), _ODD)
+    stuck |= _refused(root, [guard for guard in found if guard.rule.tool == NFT])
     shade, why, logs = _shade(ground, root) if suspects else (None, '', ())
-    who = Who(addresses=(read.account.client,) if read.account.client else ())
+    who = Who(addresses=(read.account.client,) if read.account.client else (), demux=read.account.demux)
     if shade is not None:
         bound = any(peer.bound for peer in shade.outline.peers)
         who = replace(who, uid=shade.account[1], loopback=_loopback() if bound else '')
@@ -118,18 +119,20 @@ def spelled(root: Shell, guards: Sequence[Guard]) -> tuple[tuple[Guard, ...], tu
     return tuple(found), tuple(guard for number, guard in enumerate(guards) if number in choices.keys() - chosen.keys())
 
 
-def _refused(root: Shell, guards: Sequence[Guard]) -> list[str]:
-    """Return the ids of nft rules that cannot be put behind guards and back, by halves."""
+def _refused(root: Shell, guards: Sequence[Guard]) -> dict[str, str]:
+    """Say by id which nft rules cannot be put behind guards and back, and why; they are found by halves."""
     if not guards:
-        return []
+        return {}
     trial = nft_guards.rehearsal(guards)
     argv = ('sh', '-c', f'{PATH}exec "$@"', 'wpaudit', *trial.argv)
-    if root.run(argv, timeout=SECONDS, stdin=trial.stdin).status == 0:
-        return []
+    done = root.run(argv, timeout=SECONDS, stdin=trial.stdin)
+    if done.status == 0:
+        return {}
     if len(guards) == 1:
-        return [guards[0].rule.id]
+        said = done.stderr.decode('utf-8', 'replace').strip().partition('\n')[0][:200]
+        return {guards[0].rule.id: f'nft does not take its text back as it writes it, or not from us: {said}'}
     half = len(guards) // 2
-    return [*_refused(root, guards[:half]), *_refused(root, guards[half:])]
+    return _refused(root, guards[:half]) | _refused(root, guards[half:])
 
 
 def _live_only(rule: Rule, at: frozenset[str], who: Who, why: str) -> str:
@@ -156,7 +159,7 @@ def _shared(rule: Rule, at: frozenset[str], who: Who, peers: Sequence[Peer], rea
 
 def _shade(ground: Ground, root: Shell) -> tuple[Shade | None, str, tuple[str, ...]]:
     """Return the shadow that could be, or why there is none; and the error logs of the host's nginx."""
-    urls = [request.url for request in ground.requests] or [ground.url]
+    urls = _urls(ground)
     found = running(root)
     trees: list[tuple[Nginx, tuple[Directive, ...]]] = []
     why = 'what the host sends for visitors can be told from what it sends for probes with a second nginx only, '
@@ -177,6 +180,18 @@ def _shade(ground: Ground, root: Shell) -> tuple[Shade | None, str, tuple[str, .
             if chosen is None:
                 break
     return chosen, '' if chosen else why + reason, error_logs(trees)
+
+
+def renewed(ground: Ground, root: Shell, shade: Shade) -> Shade:
+    """Return the shadow of the configuration as it is now: another layer may have put something in. ModeUnavailable."""
+    try:
+        return replace(shade, outline=outlined(unfolded(root, shade.nginx.config), _urls(ground)))
+    except Unreadable as error:
+        raise ModeUnavailable(f'{shade.nginx.config} has changed meanwhile: {error}') from error
+
+
+def _urls(ground: Ground) -> list[str]:
+    return [request.url for request in ground.requests] or [ground.url]
 
 
 def _obstacle(ground: Ground, root: Shell, nginx: Nginx, outline: Outline, urls: Sequence[str]) -> str:

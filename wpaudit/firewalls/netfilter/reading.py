@@ -1,7 +1,6 @@
-"""Ask the tools on the host for all rules: read-only, bounded, as root where sudo may be used.
+"""Ask the tools on the host for all rules: read-only, bounded, as root.
 
-A tool that is not there is silent. One that may not be run is a gap with the line of sudoers(5) that would open it: the
-whole command, since ``nft`` runs whatever else is written behind it.
+A tool that is not there is silent, one that fails is a gap.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ SAVERS = (
     'iptables-save', 'ip6tables-save', 'iptables-legacy-save', 'ip6tables-legacy-save', 'iptables-nft-save',
     'ip6tables-nft-save',
 )
-TOOLS = ('nft', *SAVERS, 'ipset', 'sudo')
+TOOLS = ('nft', *SAVERS, 'ipset')
 _SSH_WORDS = 4  # $SSH_CONNECTION: client address and port, server address and port (ssh(1))
 
 # Where root's programs are is not on every account's PATH. Says "key value" lines.
@@ -38,7 +37,8 @@ _LOOK = (
     'PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; '
     'printf "uid %s\\nuser %s\\nssh %s\\n" "$(id -u)" "$(id -un)" "$SSH_CONNECTION"; '
     'for tool in "$@"; do found=$(command -v "$tool") && printf "tool %s %s\\n" "$tool" "$found"; done; '
-    "ip -o addr show 2>/dev/null | sed -n 's|.* inet6\\{0,1\\} \\([^ /]*\\).*|local \\1|p'; :"
+    "ip -o addr show 2>/dev/null | sed -n 's|.* inet6\\{0,1\\} \\([^ /]*\\).*|local \\1|p'; "
+    'grep -qs 0 /proc/sys/net/ipv4/ip_early_demux /proc/sys/net/ipv4/tcp_early_demux && echo "demux 0"; :'
 )
 
 
@@ -46,7 +46,7 @@ _LOOK = (
 class Account:
     """Who reads, from where, and what is installed. ``client`` is our address as sshd saw it, ``''`` without SSH.
 
-    ``local`` are the host's own addresses.
+    ``local`` are the host's own addresses, ``demux`` as in ``guards.Who``.
     """
 
     root: bool = False
@@ -55,6 +55,7 @@ class Account:
     ssh_ports: frozenset[int] = frozenset({SSH_PORT})
     tools: dict[str, str] = field(default_factory=dict)
     local: frozenset[str] = frozenset()
+    demux: bool = True
 
 
 @dataclass(frozen=True)
@@ -85,28 +86,35 @@ def account_of(said: bytes) -> Account:
             found = replace(found, client=str(parsed(words[0])), ssh_ports=found.ssh_ports | {int(words[3])})
         elif key == 'tool' and len(words) == 2 and words[0] in TOOLS and words[1].startswith('/'):  # noqa: PLR2004 - a name and a path
             found = replace(found, tools={**found.tools, words[0]: words[1]})
+        elif key == 'demux':
+            found = replace(found, demux=rest != '0')
         elif key == 'local' and (address := parsed(rest)) is not None:
             found = replace(found, local=found.local | {str(address)})
     return found
 
 
 class Reader:
-    """Reads all rules of one host. ``become`` are words that put a command under root: those of a use of sudo."""
+    """Reads all rules of one host, over a ``shell`` that is root's; ``why`` says that there is none."""
 
-    def __init__(self, shell: Shell, *, become: Sequence[str] = ()) -> None:
+    def __init__(self, shell: Shell, *, why: str = '') -> None:
         self._shell = shell
-        self._become = tuple(become)
+        self._why = why
         self._gaps: list[Gap] = []
-        self._refused: dict[str, str] = {}
 
     def read(self) -> Read:
         """Read everything once. Raises ShellError only when the host itself cannot be reached."""
-        self._gaps, self._refused = [], {}
-        account = account_of(self._shell.run(look_argv(), timeout=SECONDS).stdout)
+        return self.read_by(account_of(self._shell.run(look_argv(), timeout=SECONDS).stdout))
+
+    def read_by(self, account: Account) -> Read:
+        """As ``read``, by an account that has been looked at."""
+        self._gaps = []
+        if self._why:
+            gaps = (Gap('netfilter rules', self._why),) if account.tools else ()
+            return Read(Ruleset(), gaps, account)
         native = self._nft(account)
         everything = owned(native, self._iptables(account))
         sets = ipset.sets(self._run(account, ('ipset', 'save')) or b'')
-        return Read(everything.joined(Ruleset(sets=sets)), (*self._gaps, *self._forbidden(account)), account)
+        return Read(everything.joined(Ruleset(sets=sets)), tuple(self._gaps), account)
 
     def _nft(self, account: Account) -> Ruleset:
         """Read both listings of nft until they are of one state, or say that they would not be."""
@@ -148,7 +156,7 @@ class Reader:
             return None
         command = (path, *argv[1:])
         try:
-            result = self._shell.run((*self._become, *command), timeout=SECONDS)
+            result = self._shell.run(command, timeout=SECONDS)
         except ConnectionLost:
             raise
         except ShellError as error:
@@ -156,20 +164,9 @@ class Reader:
             return None
         if result.status != 0:
             said = result.stderr.decode('utf-8', 'replace').strip().split('\n')[-1][:200]
-            self._refused[' '.join(command)] = said
+            self._gaps.append(Gap(f'firewall rules of {" ".join(command)}', said or 'no reason given'))
             return None
         return result.stdout
-
-    def _forbidden(self, account: Account) -> list[Gap]:
-        """One gap for all that was refused, with the line that opens it."""
-        if not self._refused:
-            return []
-        said = next((one for one in self._refused.values() if one), 'no reason given')
-        if account.root:
-            return [Gap(f'firewall rules of {command}', why or said) for command, why in self._refused.items()]
-        line = f'{account.user or "USER"} ALL=(root) NOPASSWD: {", ".join(self._refused)}'
-        why = f'only root may read them ({said}); with --sudo and this line in sudoers wpaudit can: {line}'
-        return [Gap('netfilter rules', why)]
 
 
 def owned(native: Ruleset, saved: Sequence[iptables.Saved]) -> Ruleset:
