@@ -424,3 +424,34 @@ def test_close_can_be_repeated() -> None:
     fetcher = HttpFetcher()
     fetcher.close()
     fetcher.close()
+
+
+# -- another way to the same site ------------------------------------------------------------------------
+
+def test_a_request_goes_where_it_is_told_to_and_asks_for_what_its_url_says(server: web.WebServer) -> None:
+    server.routes['/x'] = web.page(HTML)
+    answer = fetch('http://shop.example/x?y', via=(('http', f'127.0.0.1:{server.port}'),))
+    assert (answer.status, answer.url) == (200, 'http://shop.example/x?y')
+    assert server.requests[0].startswith(b'GET /x?y HTTP/1.1\r\nHost: shop.example\r\n')
+
+
+def test_tls_on_the_way_asks_for_the_name_and_trusts_the_way() -> None:
+    context, _ = web.tls_server('another.example')
+    asked: list[str | None] = []
+    context.sni_callback = lambda _sock, name, _context: asked.append(name)
+    with web.WebServer({'/': web.page(HTML)}, tls=context) as server:
+        assert fetch('https://shop.example/', via=(('https', f'127.0.0.1:{server.port}'),)).status == 200
+    assert asked == ['shop.example']
+
+
+def test_redirects_stay_on_the_way(server: web.WebServer) -> None:
+    via = (('http', f'127.0.0.1:{server.port}'),)
+    server.routes['/'] = web.redirect('http://shop.example/end')
+    server.routes['/end'] = web.page(HTML)
+    server.routes['/up'] = web.redirect('https://shop.example/end')
+    assert fetch('http://shop.example/', via=via).body == HTML.decode()
+    answer = fetch('http://shop.example/up', via=via)
+    assert answer.status // 100 == 3
+    assert 'redirects to https' in answer.detail
+    with pytest.raises(UsageError, match='only for http'):
+        fetch('https://shop.example/', via=via)
