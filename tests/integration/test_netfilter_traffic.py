@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from collections.abc import Sequence
 
 import pytest
 
@@ -26,10 +25,6 @@ from fixtures.netfilter import SHADOW_PORT
 from fixtures.netfilter import VISITOR
 from fixtures.netfilter import Topology
 from fixtures.netfilter import topology
-from wpaudit.domain import Outcome
-from wpaudit.engine import Problem
-from wpaudit.engine import Query
-from wpaudit.engine import search
 from wpaudit.firewalls.netfilter import clues
 from wpaudit.firewalls.netfilter.matching import Packet
 from wpaudit.firewalls.netfilter.remedy import remedies
@@ -152,33 +147,6 @@ def test_what_nginx_says_leads_to_the_rule(top: Topology, how: str, errno: int) 
     assert [(one.errno, one.address, one.port) for one in failures] == [(errno, ORIGIN, 9000)]
     found = clues.hints(failures[0], read(top.edge).ruleset)
     assert [hint.rule.text for hint in found] == [how]
-
-
-def test_one_of_24_is_found_with_at_most_8_probes(top: Topology) -> None:
-    top.edge.load(kinds.one_of_24(f'{UPSTREAM} counter reject with tcp reset'))
-    before = without_counters(top.edge.state())
-    armed = Armed(top.edge, PROBE)
-    ids = tuple(guard.rule.id for guard in armed.guards)
-    probes: list[frozenset[str]] = []
-
-    def ask(queries: Sequence[Query]) -> list[Outcome]:
-        return [probe(query.on) for query in queries]
-
-    def probe(on: frozenset[str]) -> Outcome:
-        armed.off(*(set(ids) - on))
-        probes.append(on)
-        return {502: Outcome.FAIL, 200: Outcome.PASS}.get(top.get(port=SHADOW_PORT), Outcome.OTHER)
-
-    known = {frozenset(ids): probe(frozenset(ids)), frozenset[str](): probe(frozenset())}
-    probes.clear()
-    finding = search(Problem(ids), ask, known=known)
-    assert len(ids) == 24
-    assert finding.complete
-    assert finding.conflicts == ((ids[17],),)
-    assert len(probes) <= 8
-    assert top.get(VISITOR) == 502
-    assert armed.disarm() == ''
-    assert without_counters(top.edge.state()) == before
 
 
 def test_packets_that_visitors_meet_meanwhile_are_counted(top: Topology) -> None:

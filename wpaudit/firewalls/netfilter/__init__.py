@@ -3,7 +3,8 @@
 Reading order: ``rules`` (the data), ``nft``, ``iptables`` and ``ipset`` (text of the tools -> data), ``matching`` (what
 a rule can apply to), ``suspicion`` (which rules are suspects, and why), ``reading`` and ``layer`` (the listing).
 ``guards`` says for whom a rule can be off; ``nft_guards`` and ``iptables_guards`` plan it as commands and run none of
-them, nor does ``timer``, which puts back when nobody else does. ``clues`` and ``remedy`` speak to people.
+them, ``undo`` is their way back. ``nginx``, ``nginx_text`` and ``shadow`` make a second nginx out of the one that runs,
+``prospect`` tells what could be switched, ``switching`` and ``asking`` do it. ``clues`` and ``remedy`` speak to people.
 """
 
 from wpaudit.firewalls.netfilter.layer import NetfilterLayer

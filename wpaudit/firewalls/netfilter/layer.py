@@ -56,6 +56,7 @@ from wpaudit.firewalls.netfilter.switching import answered
 from wpaudit.firewalls.netfilter.switching import arm
 from wpaudit.firewalls.netfilter.switching import keeping
 from wpaudit.firewalls.netfilter.switching import shadowed
+from wpaudit.firewalls.reading import Garbled
 from wpaudit.firewalls.switching import kept_in
 from wpaudit.firewalls.switching import warded
 from wpaudit.firewalls.warden import Done
@@ -99,7 +100,7 @@ class NetfilterLayer:
         """List the rules that can be suspects and what could not be read. Changes nothing."""
         try:
             known = self._known()
-        except CommandTimeout as error:
+        except (CommandTimeout, Garbled) as error:
             return (), (Gap(_RULES, error.message),)
         stuck, live_only = known.prospect.stuck, known.prospect.live_only
         found = (
