@@ -9,6 +9,7 @@ import click
 
 from wpaudit import report
 from wpaudit.edge import say
+from wpaudit.errors import OutputLost
 from wpaudit.errors import UsageError
 
 
@@ -25,7 +26,12 @@ def emit(text: str, output: Path | None) -> None:
             return
         except OSError as error:
             say(f'{output} cannot be written ({error.strerror}), so the result is printed')
-    click.echo(text, nl=not text.endswith('\n'))
+    try:
+        click.echo(text, nl=not text.endswith('\n'))
+    except BrokenPipeError:
+        raise  # the reader has seen enough
+    except OSError as error:
+        raise OutputLost(f'the output could not be written: {error.strerror}') from error
 
 
 def _write(output: Path, text: str) -> None:

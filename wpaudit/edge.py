@@ -17,6 +17,7 @@ import click
 
 from wpaudit import __version__
 from wpaudit.errors import Interrupted
+from wpaudit.errors import OutputLost
 from wpaudit.errors import WpauditError
 from wpaudit.journal import state_directory
 from wpaudit.journal import written
@@ -58,7 +59,7 @@ def guarded(on_error: OnError | None = None) -> Iterator[None]:
 
 
 def _leave(message: str, hint: str, code: int, on_error: OnError | None) -> None:
-    with suppress(OSError):  # nobody reads; the exit code still says it
+    with suppress(OSError, OutputLost):  # nobody reads; the exit code still says it
         say(message, hint)
         if on_error is not None:
             on_error(message, hint, code)

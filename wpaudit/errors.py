@@ -68,6 +68,10 @@ class SiteBusy(CannotStart):
     """Another wpaudit run holds this site."""
 
 
+class OutputLost(WpauditError):
+    """The result could not be printed: the disk behind stdout is full, say (exit 4, lest it pass for success)."""
+
+
 class Unfinished(WpauditError):
     """An earlier run was interrupted and its journal is still open (exit 5)."""
 

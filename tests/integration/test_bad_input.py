@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from typing import Any
 
 import pytest
@@ -66,11 +67,13 @@ class Command:
             'PYTHONPATH': str(Path(__file__).parents[2]),
         }
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, stdout: IO[str] | int = subprocess.PIPE, **environment: str,
+    ) -> subprocess.Popen[str]:
         """Start it."""
         return subprocess.Popen(
             [sys.executable, '-m', 'wpaudit', *arguments], cwd=self.home, env=self.environment | environment,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, text=True,
         )
 
     def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -792,6 +795,15 @@ def test_an_output_that_cannot_be_written_is_noticed_first(
 def test_an_output_that_becomes_unwritable_is_printed(wpaudit: Command, site: Lab) -> None:
     report = said(wpaudit('bisect', '--format', 'json', *there(site), '--output', '/dev/full'), 0, '/dev/full')
     assert report['outcome'] == 'healthy'
+
+
+@pytest.mark.parametrize('verb', ['bisect', 'list'])
+def test_a_result_that_cannot_be_printed_is_neither_success_nor_a_bug(wpaudit: Command, site: Lab, verb: str) -> None:
+    with open('/dev/full', 'w') as full:
+        process = wpaudit.start(verb, '--format', 'json', *there(site), stdout=full)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 4
+    assert err.splitlines()[-1] == 'wpaudit: the output could not be written: No space left on device'
 
 
 def test_an_error_goes_to_the_output_as_well(wpaudit: Command) -> None:
