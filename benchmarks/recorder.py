@@ -1,6 +1,6 @@
 """What the flight recorder costs the one request that it watches, and what it saves the search.
 
-    python -m benchmarks.recorder [--plugins 36] [--runs 40] [--path /] [--variant sqlite]
+    python -m benchmarks.recorder [--plugins 50] [--runs 40] [--path /] [--variant sqlite]
     python -m benchmarks.recorder --search [--plugins 30 64 256]
 
 Builds the lab and sends signed requests with everything on, a plain one and a recorded one in turn, so that both see
@@ -22,6 +22,7 @@ from pathlib import Path
 from fixtures.lab import VARIANTS
 from fixtures.lab import Lab
 from fixtures.plugins import FAULTS
+from fixtures.plugins import HARMLESS
 from fixtures.plugins import Symptom
 from fixtures.plugins import folder_of
 from fixtures.plugins.moments import MOMENTS
@@ -76,8 +77,10 @@ def main() -> None:
 
 
 def _requests(options: argparse.Namespace) -> None:
-    [plugins] = options.plugins or [36]
-    with Lab.start(options.variant, harmless=plugins) as lab, tempfile.TemporaryDirectory() as state:
+    [plugins] = options.plugins or [50]
+    real = min(plugins, len(HARMLESS))
+    with Lab.start(options.variant, harmless=real) as lab, tempfile.TemporaryDirectory() as state:
+        lab.activate([*lab.active(), *_fillers(lab, plugins - real)])
         site = _site(lab, Path(state))
         with site.switching(Mode.ISOLATED) as switcher:
             plain, recorded, last = _measure(lab, switcher, options.path, options.runs)

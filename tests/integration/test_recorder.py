@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
@@ -24,6 +25,7 @@ from fixtures.plugins import FAULTS
 from fixtures.plugins import Symptom
 from fixtures.plugins import folder_of
 from fixtures.plugins.moments import MOMENTS
+from fixtures.scenarios.arranging import edited
 from wpaudit.domain import Answer
 from wpaudit.domain import Mode
 from wpaudit.domain import Recording
@@ -95,6 +97,11 @@ def breaking(site: Lab, *names: str) -> None:
     site.activate(active)
 
 
+def limited(site: Lab, limit: str) -> AbstractContextManager[None]:
+    """Give php-fpm another time limit for a while."""
+    return edited(site, 'php-fpm.conf', ('request_terminate_timeout = 3s', f'request_terminate_timeout = {limit}'))
+
+
 def asked(name: str) -> tuple[str, ...]:
     """What a person who sees the fault adds to the command."""
     fault = KNOWN[name]
@@ -131,7 +138,7 @@ def test_a_single_culprit_takes_three_probes_beside_the_recorded_one(
     wpaudit: Callable[..., Run], site: Lab, unchanged: Unchanged, name: str,
 ) -> None:
     breaking(site, name)
-    with unchanged(site):
+    with limited(site, '2s') if KNOWN[name].symptom is Symptom.TIMEOUT else nullcontext(), unchanged(site):
         run = wpaudit(site, *asked(name))
     assert run.code == 1, run.err
     assert run.named == {frozenset(KNOWN[name].files)}
@@ -147,13 +154,12 @@ def test_a_single_culprit_takes_three_probes_beside_the_recorded_one(
 
 
 def test_the_time_limit_of_php_itself_names_what_was_running(
-    wpaudit: Callable[..., Run], unchanged: Unchanged,
+    wpaudit: Callable[..., Run], site: Lab, unchanged: Unchanged,
 ) -> None:
+    breaking(site, 'time-limit')
     # A second of computing may take long on a busy machine, so php-fpm has to be patient.
-    with Lab.start('sqlite', harmless=6, request_timeout='60s') as site:
-        site.activate([*site.active(), site.install('time-limit')])
-        with unchanged(site):
-            run = wpaudit(site, '--fail-on', '500', '--timeout', '60')
+    with limited(site, '60s'), unchanged(site):
+        run = wpaudit(site, '--fail-on', '500', '--timeout', '60')
     assert run.named == {frozenset(['time-limit/time-limit.php'])}, run.err
     [hint] = run.hints
     assert "reached PHP's time limit in time-limit @ template_redirect (time-limit.php:" in hint['reason']

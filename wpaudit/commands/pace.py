@@ -66,7 +66,7 @@ class Pace:
         """
         if not self._admitted(needed=needed, aside=aside):
             return None
-        look, before = None, self.strain
+        look, eased = None, False
         most = min(most, _AGAIN) if self._waited else most
         try:
             look = send(min(self._limits.timeout, most, max(self.seconds_left(), self._least)))
@@ -75,10 +75,12 @@ class Pace:
                 self._running -= not aside
                 if look is not None:
                     self.looks.append(look)
+                    before = self.strain
                     self._weigh(look)
+                    eased = self.strain != before
                 self._changed.notify_all()
         self._listener.look(look)
-        if self.strain and not before:
+        if eased:
             self._listener.note(f'{self.strain}; from now on one request at a time')
         return look
 

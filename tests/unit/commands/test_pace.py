@@ -92,6 +92,30 @@ def test_what_cannot_be_reached_is_not_overloaded() -> None:
     assert not pace.strain
 
 
+def test_a_slower_pace_is_announced_once() -> None:
+    class Ears(Silence):
+        heard: list[str]
+
+        def note(self, text: str) -> None:
+            self.heard.append(text)
+
+    ears = Ears()
+    ears.heard = []
+    pace = Pace(Limits(), ears)
+
+    def tired(timeout: float) -> Look:
+        both.wait()
+        return answer(503)
+
+    both = threading.Barrier(2)
+    threads = [threading.Thread(target=pace.make, args=(tired,), kwargs={'needed': True}) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ears.heard == ['the site answered 503; from now on one request at a time']
+
+
 def test_what_asks_no_server_holds_up_nobody() -> None:
     pace = paced()
     pace.make(sending(answer(503)), needed=True)
