@@ -101,7 +101,7 @@ def reconfigured(ground: Ground, name: str, change: Change) -> Iterator[tuple[Wa
 
 
 def renew(warden: Warden, additions: Sequence[Addition]) -> None:
-    """Replace the text of files of ours, and let the servers read them. Raises ModeUnavailable; then all is put back."""
+    """Replace texts of files of ours, and let the servers read them. Raises ModeUnavailable; then all is put back."""
     for one in additions:
         _done(warden, 'renew', f'{_line(one.path)}{_digest(one.text)}\n{one.text}')
     _done(warden, 'read', '')
