@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
-import subprocess
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.firewalls.modsecurity import ENGINES
+from fixtures.firewalls.modsecurity import Name
 from fixtures.firewalls.modsecurity import Server
 from fixtures.lab import processes
 from fixtures.lab.traces import eventually
@@ -88,7 +90,7 @@ class Host:
 
 
 @contextmanager
-def host_of(name: str, keep: Path) -> Iterator[Host]:
+def host_of(name: Name, keep: Path) -> Iterator[Host]:
     files = {'real.conf': '# \udcff\n' + RULE.format('old', 70)}
     with Server(name, 'Include @ROOT@/link.conf\n', files=files, links={'link.conf': 'real.conf'}) as server:
         keep.parent.chmod(0o777)
@@ -97,15 +99,22 @@ def host_of(name: str, keep: Path) -> Iterator[Host]:
         yield found
 
 
-@pytest.fixture(scope='module', params=ENGINES)
-def module_host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+@contextmanager
+def private(name: Name) -> Iterator[Host]:
+    """Hold a host with a directory for wardens of its own."""
     directory = Path('/var/tmp') / f'wpaudit-test-{secrets.token_hex(4)}'
     directory.mkdir()
     try:
-        with host_of(request.param, directory / 'keep') as found:
+        with host_of(name, directory / 'keep') as found:
             yield found
     finally:
-        subprocess.run(['rm', '-rf', str(directory)], check=True, timeout=30)
+        shutil.rmtree(directory)
+
+
+@pytest.fixture(scope='module', params=ENGINES)
+def module_host(request: pytest.FixtureRequest) -> Iterator[Host]:
+    with private(request.param) as found:
+        yield found
 
 
 @pytest.fixture
@@ -164,6 +173,36 @@ def test_a_configuration_that_nobody_runs_is_not_changed(host: Host) -> None:
     with pytest.raises(ModeUnavailable, match='no web server is seen to run with /nowhere'):
         with reconfigured(host.ground, LAYER, Change(('/nowhere',), change.edits, change.additions, change.word)):
             raise AssertionError('it was taken')
+
+
+def test_a_server_that_does_not_read_what_it_has_tested_gets_the_old_files_back() -> None:
+    """nginx tests no port that somebody else listens at, and cannot bind it then."""
+    with private('nginx') as host, socket.create_server(('127.0.0.1', 0)) as taken:
+        before = host.seen()
+        path = str(host.server.configuration)
+        text = host.server.configuration.read_text()
+        listen = f'http {{\nserver {{ listen 127.0.0.1:{taken.getsockname()[1]}; }}\n'
+        edit = Edit(path, text, text.replace('http {\n', listen, 1))
+        change = Change((path,), (edit,), word=secrets.token_hex(8), patience=2)
+        with pytest.raises(ModeUnavailable, match='still answers with its old configuration after 2 seconds'):
+            with reconfigured(host.ground, LAYER, change):
+                raise AssertionError('it was taken')
+        assert host.seen() == before
+        assert host.answers() == [200, 200, 503, 200]
+
+
+@pytest.mark.parametrize('name', ENGINES)
+def test_a_server_that_has_ended_gets_its_files_back(name: Name) -> None:
+    with private(name) as host:
+        before = host.seen()
+        with reconfigured(host.ground, LAYER, host.change()) as (_, make):
+            switcher = make(Mode.ISOLATED, lambda _off: (), parallel=True)
+            processes.end([host.server.process])
+            (host.server.root / 'server.pid').unlink(missing_ok=True)
+        assert host.file.read_bytes() == before[5]
+        assert host.seen()[0] == before[0]
+        assert switcher.restoration().verified
+        assert switcher.restoration().message.endswith('was reloaded once, gracefully')
 
 
 def test_the_second_keeper_puts_it_back(host: Host) -> None:

@@ -25,6 +25,7 @@ from dataclasses import field
 from importlib import resources
 
 from wpaudit.errors import ModeUnavailable
+from wpaudit.firewalls.acting import may_root
 from wpaudit.firewalls.acting import rooted
 from wpaudit.firewalls.modsecurity.running import Master
 from wpaudit.firewalls.modsecurity.running import masters
@@ -76,6 +77,7 @@ class Change:
     edits: tuple[Edit, ...]
     additions: tuple[Addition, ...] = ()
     word: str = ''  # 16 hexadecimal digits, new for each run
+    patience: int = 60  # seconds that a server may take to read its configuration
 
 
 def beside(path: str, word: str) -> str:
@@ -91,9 +93,10 @@ def reconfigured(ground: Ground, name: str, change: Change) -> Iterator[tuple[Wa
     """
     if not change.edits or not _WORD.fullmatch(change.word):
         raise ValueError('there is nothing to change, or no word for the run')
-    chosen = _chosen(ground.shell, change.servers)
+    chosen = _chosen(reader(ground), change.servers)
     ground = entitled(ground, chosen)
-    starts = tuple(_start(ground.shell, one) for one in chosen)
+    # A child may be taken for a master while it begins; it bears the same words.
+    starts = tuple(dict.fromkeys(_start(ground.shell, one) for one in chosen))
     with warded(ground, name, lambda _directory: _keeping(change, starts)) as (warden, make):
         with shielded():
             _apply(warden, change)
@@ -101,7 +104,7 @@ def reconfigured(ground: Ground, name: str, change: Change) -> Iterator[tuple[Wa
 
 
 def renew(warden: Warden, additions: Sequence[Addition]) -> None:
-    """Replace texts of files of ours, and let the servers read them. Raises ModeUnavailable; then all is put back."""
+    """Replace the text of files of ours, and let the servers read it. Raises ModeUnavailable, with all put back."""
     for one in additions:
         _done(warden, 'renew', f'{_line(one.path)}{_digest(one.text)}\n{one.text}')
     _done(warden, 'read', '')
@@ -118,6 +121,20 @@ def restored(ground: Ground, name: str) -> Done | None:
     except ModeUnavailable as error:
         return Done(1, f'{directory} was left by another user\'s run: {error.message}'.encode())
     return recover(shell, directory=directory)
+
+
+def reader(ground: Ground) -> Shell:
+    """Return the shell that sees most: root's, where sudo is allowed and works."""
+    return rooted(ground).shell if ground.sudo and not may_root(ground) else ground.shell
+
+
+def obstacle(ground: Ground, paths: Sequence[str]) -> str:
+    """Say why the servers with these main configurations cannot be reconfigured by this login, '' when they can."""
+    try:
+        entitled(ground, _chosen(reader(ground), paths))
+    except ModeUnavailable as error:
+        return error.message
+    return ''
 
 
 def entitled(ground: Ground, servers: Sequence[Master]) -> Ground:
@@ -200,7 +217,7 @@ def _environment(text: str) -> dict[str, str]:
 def _keeping(change: Change, starts: Sequence[_Start]) -> Keeping:
     digests = ''.join(f'# {_digest(one.old)}\n' for one in change.edits)
     text = resources.files('wpaudit.firewalls').joinpath('sh', 'reconfigure.sh').read_text(encoding='utf-8')
-    scripts = [('reconfigure', text)]
+    scripts = [('reconfigure', text), ('patience', str(change.patience))]
     scripts += [(word, f'exec sh "${{0%/*}}/reconfigure" {word}\n') for word in ORDERS]
     for number, one in enumerate(starts):
         scripts += [(f'comm-{number}', one.comm), (f'cmdline-{number}', one.line), (f'test-{number}', one.test)]

@@ -14,7 +14,7 @@ dir=${0%/*}
 LC_ALL=C
 export LC_ALL
 umask 077
-SECONDS_TO_RELOAD=60
+patience=$(cat "$dir/patience") # seconds that a server may take to read its configuration
 SECONDS_TO_NOTICE=3 # a child of Apache that is busy accepts no more once it has been told, and that takes a moment
 
 refuse() { printf '%s\n' "$1"; exit 1; }
@@ -171,8 +171,8 @@ reload() { # NUMBER -> status; said: why not. A server that does not run reads i
         tries=0 noticing=0
         until renewed "$name" "$pid" "$before_it"; do
             [ -e "/proc/$pid" ] || { said="$name ended when it was to read its configuration"; return 1; }
-            [ "$tries" -lt $((SECONDS_TO_RELOAD * 10)) ] ||
-                { said="$name still answers with its old configuration after $SECONDS_TO_RELOAD seconds"; return 1; }
+            [ "$tries" -lt $((patience * 10)) ] ||
+                { said="$name still answers with its old configuration after $patience seconds"; return 1; }
             tries=$((tries + 1))
             sleep 0.1 2>/dev/null || sleep 1
         done
