@@ -10,11 +10,9 @@ from fixtures.host_files import HostOfFiles
 from fixtures.shells import Script
 from wpaudit.domain import Gap
 from wpaudit.domain import Kind
-from wpaudit.domain import Mode
 from wpaudit.domain import Suspect
 from wpaudit.errors import CommandTimeout
 from wpaudit.errors import ConnectionLost
-from wpaudit.errors import ModeUnavailable
 from wpaudit.firewalls.modsecurity.files import DEEPEST
 from wpaudit.firewalls.modsecurity.layer import ModSecurity
 from wpaudit.firewalls.modsecurity.layer import read
@@ -34,13 +32,15 @@ DENY = 'SecRule ARGS:{0} "x" "id:{0},deny,status:502,msg:\'No {0}\'"\n'
 ON = 'SecRuleEngine On\n'
 
 
-def shell_on(files: Contents, *running: bytes, links: Mapping[str, str] | None = None) -> HostOfFiles:
+def shell_on(
+    files: Contents, *running: bytes, links: Mapping[str, str] | None = None, uid: int = 0,
+) -> HostOfFiles:
     """Return a shell on a host with these files and web servers."""
     processes = {f'/proc/{10 + number}/cmdline': line for number, line in enumerate(running)}
     contents = {path: text.encode('utf-8', 'surrogateescape') if isinstance(text, str) and not isinstance(text, State)
                 else text for path, text in {**files, **processes}.items()}
     found = ''.join(f'{path.removesuffix("cmdline")}comm\n' for path in processes).encode()
-    login = {('id', '-un'): Script(stdout=b'deploy\n')}
+    login = {('id', '-un'): Script(stdout=b'deploy\n'), ('id', '-u'): Script(stdout=f'{uid}\n'.encode())}
     return HostOfFiles(contents, links=links, scripts={FIND: Script(stdout=found), **login})
 
 
@@ -338,9 +338,21 @@ def test_a_host_that_does_not_answer_is_a_gap_and_a_broken_line_an_error() -> No
         ModSecurity(ground(ConnectionLost('gone'))).listing()
 
 
-def test_rules_are_not_switched_yet() -> None:
-    with pytest.raises(ModeUnavailable, match='only lists'):
-        ModSecurity(Ground(shell_on({}), WWW, URL)).switching(Mode.ISOLATED)
+@BOTH
+def test_a_login_that_may_not_change_the_server_has_nothing_to_switch(server: str) -> None:
+    files, running = with_waf(server)
+    [suspect] = ModSecurity(Ground(shell_on(files, running, uid=1000), WWW, URL)).listing()[0]
+    assert suspect.stuck == (
+        'only root may change it: use --sudo, with this line in sudoers: deploy ALL=(root) NOPASSWD: /bin/sh, '
+        '/usr/bin/sh')
+    [suspect] = ModSecurity(Ground(shell_on(files, running), WWW, URL)).listing()[0]
+    assert suspect.stuck == ''
+
+
+def test_rules_of_a_server_that_nobody_sees_running_are_not_switched() -> None:
+    files, _ = with_waf('nginx')
+    [suspect] = ModSecurity(Ground(shell_on(files), WWW, URL)).listing()[0]
+    assert suspect.stuck.startswith('no web server is seen to run with /etc/nginx/nginx.conf')
 
 
 # -- places for a harness -----------------------------------------------------------------------------
@@ -367,4 +379,14 @@ def test_places_in_apache_are_outside_of_sections_that_its_first_phase_does_not_
     files = apache(f'{ON}{location}Include /etc/waf/main.conf')
     assert places_in(files, APACHE) == (Place('/etc/apache2/sites/shop.conf', 5),)
     files = apache('Include /etc/waf/main.conf', main=DENY.format(3))
-    assert set(places_in(files, APACHE)) == {Place('/etc/apache2/apache2.conf', 2), Place('/etc/waf/main.conf', 2)}
+    shop = '/etc/apache2/sites/shop.conf'
+    assert set(places_in(files, APACHE)) == {Place('/etc/apache2/apache2.conf', 2), Place(shop, 4)}
+    files = apache('', main='<IfModule security2_module>\nInclude /etc/waf/main.conf\n</IfModule>')
+    assert places_in(files, APACHE) == (Place('/etc/apache2/apache2.conf', 3),)
+
+
+def test_a_place_in_apache_is_behind_the_loading_of_the_module() -> None:
+    """What is included together with LoadModule cannot be preceded: the directives would not be known yet."""
+    files = {**apache(''), '/etc/apache2/mods/waf.load': DENY.format(1)}
+    files['/etc/apache2/mods/a.load'] = files.pop('/etc/apache2/mods/security2.load')
+    assert places_in(files, APACHE) == (Place('/etc/apache2/mods/waf.load', 1),)

@@ -83,6 +83,16 @@ class _Base:
         return _VARIABLE.sub(lambda match: self._defined.get(match[1], match[0]), word)
 
 
+@dataclass(frozen=True)
+class _Including:
+    """An ``Include`` whose files are being walked: its scope, and whether ModSecurity was loaded before it."""
+
+    path: str
+    line: int
+    scope: int
+    loaded: bool
+
+
 @dataclass
 class _Draft:
     outer: int
@@ -108,6 +118,7 @@ class _Walk:
         self._drafts = [_Draft(-1, ('', 0), server=True)]
         self._stack = [0]      # drafts of the open sections; conditions repeat the one around them
         self._ignored = 0      # depth within sections for servers without ModSecurity
+        self._including: list[_Including] = []
 
     def file(self, path: str) -> None:
         """Walk the main file."""
@@ -117,8 +128,10 @@ class _Walk:
     def _pieces(self, file: HostFile, within: tuple[HostFile, ...]) -> None:
         for piece in pieces(file.text, Engine.V2):
             for target in self._base.noted(piece):
+                self._including.append(_Including(file.path, piece.first, self._stack[-1], self.loaded))
                 for inner in self._splicer.files_at(target, within):
                     self._pieces(inner, (*within, inner))
+                self._including.pop()
             if piece.words:
                 self._piece(file.path, piece)
 
@@ -166,13 +179,17 @@ class _Walk:
             self._place(path, piece.first)
 
     def _place(self, path: str, line: int) -> None:
-        """The first phase runs before Apache knows locations and directories, so a harness stands outside of them."""
+        """The first phase runs before Apache knows locations and directories, so a harness stands outside of them.
+
+        And outside of included files, which may be other sites' too, or a package's: in the file that opens the scope.
+        """
         index = self._stack[-1]
         while not self._drafts[index].server:
             path, line = self._drafts[index].opened
             index = self._drafts[index].outer
         if not self._drafts[index].places:
-            self._drafts[index].places.append(Place(path, line))
+            outer = next((one for one in self._including if one.scope == index and one.loaded), None)
+            self._drafts[index].places.append(Place(outer.path, outer.line) if outer else Place(path, line))
 
     def _host(self, name: str, words: Sequence[str]) -> None:
         index = self._stack[-1]

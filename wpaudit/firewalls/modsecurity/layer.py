@@ -16,8 +16,6 @@ from wpaudit.domain import Mode
 from wpaudit.domain import Suspect
 from wpaudit.errors import CommandTimeout
 from wpaudit.errors import ModeUnavailable
-from wpaudit.firewalls.acting import may_root
-from wpaudit.firewalls.acting import rooted
 from wpaudit.firewalls.modsecurity.apache import apache_configuration
 from wpaudit.firewalls.modsecurity.apache import server_root
 from wpaudit.firewalls.modsecurity.exceptions import remedies
@@ -48,6 +46,8 @@ from wpaudit.firewalls.modsecurity.scopes import concerned
 from wpaudit.firewalls.modsecurity.scopes import found_in
 from wpaudit.firewalls.modsecurity.seclang import Engine
 from wpaudit.firewalls.reading import Garbled
+from wpaudit.firewalls.serverconf import obstacle
+from wpaudit.firewalls.serverconf import reader
 from wpaudit.firewalls.serverconf import reconfigured
 from wpaudit.firewalls.serverconf import renew
 from wpaudit.firewalls.serverconf import restored as put_back
@@ -83,9 +83,10 @@ class ModSecurity:
             loaded, gaps = self._loaded()
         except (CommandTimeout, Garbled) as error:
             return (), (Gap('rules of ModSecurity', error.message),)
-        kept = fitting(loaded.ids)
-        listed = suspects(loaded.found)
-        return tuple(one if int(one.id) in kept else replace(one, live_only=_TOO_MANY) for one in listed), gaps
+        kept, stuck = fitting(loaded.ids), self._obstacle(loaded)
+        return tuple(
+            replace(one, stuck=stuck, live_only='' if int(one.id) in kept else _TOO_MANY)
+            for one in suspects(loaded.found)), gaps
 
     def evidence(self) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
         """Say which rules the newest request to the probes' paths has hit, as far as logs can be read."""
@@ -130,6 +131,16 @@ class ModSecurity:
 
             yield make(Mode.LIVE, hold, parallel=False)
 
+    def _obstacle(self, loaded: Loaded) -> str:
+        """Say why none of the rules can be switched, '' when they can."""
+        if not loaded.ids:
+            return ''
+        try:
+            planned(loaded, (), expires=1)
+        except ModeUnavailable as error:
+            return error.message
+        return obstacle(self._ground, [one.path for one, _ in loaded.servers])
+
     def _loaded(self) -> tuple[Loaded, tuple[Gap, ...]]:
         if self._read is None:
             shell = reader(self._ground)
@@ -145,11 +156,15 @@ class ModSecurity:
             loaded, _ = self._loaded()
             paths: dict[str, None] = {}
             gaps: list[Gap] = []
-            for configuration, indices in loaded.servers:
-                files, missing = logs_of(configuration, indices)
+            for configuration, scopes in loaded.servers:
+                files, missing = logs_of(configuration, list(scopes))
                 paths |= dict.fromkeys(files)
                 gaps += missing
-            found = tails(reader(self._ground), list(paths))
+            try:
+                found = tails(reader(self._ground), list(paths))
+            except (CommandTimeout, Garbled) as error:  # they only order the search
+                self._logged = (), (Gap('logs of ModSecurity', error.message),)
+                return self._logged
             rules = [rule for one in loaded.found for rule in one.rules.rules]
             hits = accused(found.texts.values(), found.now, rules, paths_of(self._ground.requests))
             self._logged = hits, (*gaps, *found.gaps)
@@ -170,11 +185,6 @@ def advice(ground: Ground, rule: Suspect, path: str) -> tuple[str, ...]:
         for one in found)
 
 
-def reader(ground: Ground) -> Shell:
-    """Return the shell that reads most: root's, where sudo is allowed and works."""
-    return rooted(ground).shell if ground.sudo and not may_root(ground) else ground.shell
-
-
 def kept_as(ground: Ground) -> str:
     """Return the last words of the warden's directory: one for each site."""
     digest = hashlib.sha256(posixpath.normpath(ground.path).encode('utf-8', 'surrogateescape')).hexdigest()[:12]
@@ -186,9 +196,8 @@ def loaded_for(configurations: Sequence[Configuration], path: str, url: str) -> 
     chosen = [(one, concerned(one, path, url)) for one in configurations]
     if not any(indices for _, indices in chosen):
         chosen = [(one, tuple(range(len(one.scopes)))) for one in configurations]
-    servers = tuple((one, indices) for one, indices in chosen if indices)
-    return Loaded(tuple(
-        (one, indices) for one, indices in servers if any(found_in(one, index).rules.rules for index in indices)))
+    found = [(one, {index: found_in(one, index) for index in indices}) for one, indices in chosen]
+    return Loaded(tuple((one, scopes) for one, scopes in found if any(each.rules.rules for each in scopes.values())))
 
 
 def _now(shell: Shell) -> int:

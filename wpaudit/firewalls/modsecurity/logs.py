@@ -58,6 +58,7 @@ while IFS= read -r line; do
 done
 printf '\n%s end\n' "$word"
 """
+ASKING = ('sh', '-c', _SCRIPT, 'wpaudit', str(TAIL))
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def tails(shell: Shell, paths: Sequence[str]) -> Tails:
     """Read the ends of logs in one round trip. Raises Garbled."""
     word = secrets.token_hex(16)
     asked = '\n'.join([word, *(escaped(path) for path in paths), '']).encode('ascii')
-    answer = shell.run(('sh', '-c', _SCRIPT, 'wpaudit', str(TAIL)), timeout=SECONDS, stdin=asked).stdout
+    answer = shell.run(ASKING, timeout=SECONDS, stdin=asked).stdout
     head, *parts = answer.split(b'\n' + word.encode() + b' ')
     now = re.search(word + ' now ([0-9]{14})', head.decode('utf-8', 'replace'))
     if now is None or len(parts) != len(paths) + 1 or parts.pop() != b'end\n':

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import urlsplit
 
 from wpaudit.domain import Exemption
@@ -26,7 +27,6 @@ from wpaudit.firewalls.modsecurity.scopes import Form
 from wpaudit.firewalls.modsecurity.scopes import Found
 from wpaudit.firewalls.modsecurity.scopes import Place
 from wpaudit.firewalls.modsecurity.scopes import ends
-from wpaudit.firewalls.modsecurity.scopes import found_in
 from wpaudit.firewalls.modsecurity.scopes import places
 from wpaudit.firewalls.modsecurity.seclang import Engine
 from wpaudit.firewalls.reading import HostFile
@@ -45,16 +45,16 @@ _NGINX_RULES = re.compile(r'[ \t]*modsecurity_rules\b')
 
 @dataclass(frozen=True)
 class Loaded:
-    """What is loaded for one site: for each server the scopes that are asked, and what is loaded there."""
+    """What is loaded for one site: for each server the scopes that are asked, with what the engine has there."""
 
-    servers: tuple[tuple[Configuration, tuple[int, ...]], ...] = ()
+    servers: tuple[tuple[Configuration, Mapping[int, Found]], ...] = ()
 
     @property
     def found(self) -> tuple[Found, ...]:
         """What the engines have loaded."""
-        return tuple(found_in(one, index) for one, indices in self.servers for index in indices)
+        return tuple(one for _, scopes in self.servers for one in scopes.values())
 
-    @property
+    @cached_property
     def ids(self) -> tuple[int, ...]:
         """The suspects, each once."""
         return tuple(dict.fromkeys(rule.id for one in self.found for rule in one.suspects))
@@ -95,7 +95,7 @@ def planned(loaded: Loaded, hits: Sequence[Hit], *, expires: int) -> Plan:
     """Return the harness in all places of a site's scopes. Raises ModeUnavailable."""
     rules = tuple(one for one in loaded.ids if one in fitting(loaded.ids))
     pairs = dict.fromkeys((hit.rule, hit.variable) for hit in hits if hit.rule in rules and is_plain(hit.variable))
-    standing = [(one, place) for one, indices in loaded.servers for place in places(one, indices)]
+    standing = [(one, place) for one, scopes in loaded.servers for place in places(one, list(scopes))]
     count = min(len(pairs), MOST_TARGETS)
     needed = ids_needed(len(rules) + count)
     first = loaded.free(OWN_IDS + len(standing) * needed)
@@ -109,8 +109,8 @@ def planned(loaded: Loaded, hits: Sequence[Hit], *, expires: int) -> Plan:
 def planned_live(loaded: Loaded) -> Change:
     """Return empty files of ours at the end of all scopes, for lines that take rules out. Raises ModeUnavailable."""
     standing = [
-        (one, place) for one, indices in loaded.servers
-        for place in (ends if one.engine is Engine.V2 else places)(one, indices)
+        (one, place) for one, scopes in loaded.servers
+        for place in (ends if one.engine is Engine.V2 else places)(one, list(scopes))
     ]
     return _change(standing, [live_text(())] * len(standing))
 
@@ -160,7 +160,7 @@ def with_lines(text: str, added: Mapping[int, Sequence[str]]) -> str:
     lines[-1] = lines[-1][:-1]
     for number in sorted(added, reverse=True):
         at = min(number - 1, len(lines))
-        if at == len(lines) and lines[-1]:
+        if at == len(lines) and lines[-1] and not lines[-1].endswith('\n'):
             lines[-1] += '\n'
         lines[at:at] = added[number]
     return ''.join(lines)
@@ -207,9 +207,9 @@ def written(text: str, loaded: Loaded, rule: int) -> str:
 
 
 def _place(loaded: Loaded, rule: int) -> Place | None:
-    for configuration, indices in loaded.servers:
-        for index in indices:
-            if any(one.id == rule for one in found_in(configuration, index).suspects):
+    for configuration, scopes in loaded.servers:
+        for index, one in scopes.items():
+            if any(each.id == rule for each in one.suspects):
                 found = places(configuration, [index])  # from the scope itself outwards
                 if found:  # version 2 reads what is outside first, 3 what is inside
                     return found[0] if configuration.engine is Engine.V3 else found[-1]

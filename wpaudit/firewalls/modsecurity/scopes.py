@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from enum import StrEnum
+from functools import cached_property
 
+from wpaudit.firewalls.modsecurity.rules import RULE_DIRECTIVES
 from wpaudit.firewalls.modsecurity.rules import Located
 from wpaudit.firewalls.modsecurity.rules import Rule
 from wpaudit.firewalls.modsecurity.rules import Ruleset
@@ -81,7 +83,7 @@ class Found:
     mode: str
     mode_at: str
 
-    @property
+    @cached_property
     def suspects(self) -> tuple[Rule, ...]:
         """The rules that may block here."""
         return suspects(self.rules) if self.enforced else ()
@@ -124,8 +126,8 @@ def places(configuration: Configuration, indices: Sequence[int]) -> tuple[Place,
 def ends(configuration: Configuration, indices: Sequence[int]) -> tuple[Place, ...]:
     """Return for every scope with rules the place behind its last one: ModSecurity 2 removes what it has read."""
     every = dict.fromkeys(one for index in indices for one in chain(configuration, index))
-    last = (configuration.scopes[one].own[-1] for one in every if configuration.scopes[one].places)
-    return tuple(dict.fromkeys(Place(one.path, one.piece.last + 1) for one in last))
+    owned = ([each for each in configuration.scopes[one].own if each.piece.name in RULE_DIRECTIVES] for one in every)
+    return tuple(dict.fromkeys(Place(own[-1].path, own[-1].piece.last + 1) for own in owned if own))
 
 
 def chain(configuration: Configuration, index: int) -> list[int]:
