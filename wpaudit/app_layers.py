@@ -99,8 +99,8 @@ def rule_advice(ground: Ground, findings: Findings, url: str) -> dict[str, tuple
 
 
 def recoveries(ground: Ground) -> dict[str, Callable[[], Restoration | None]]:
-    """Return by layer how to put back what an interrupted run left."""
-    return {name: partial(_recovered, name, ground) for name in SWITCHABLE}
+    """Return by layer how to put back what an interrupted run left, what was changed last first."""
+    return {name: partial(_recovered, name, ground) for name in reversed(SWITCHABLE)}
 
 
 def _recovered(name: str, ground: Ground) -> Restoration | None:

@@ -82,16 +82,17 @@ class Switchable:
     advice: Callable[[Ground, Suspect, str], tuple[str, ...]]
 
 
-# name -> factory; bisect and list walk this dictionary, so a layer needs no change anywhere else
+# name -> factory; bisect and list walk this dictionary, so a layer needs no change anywhere else. In this order they
+# change a host, and they put it back in the opposite one: Apache's rules go around what ModSecurity has put in.
 FIREWALLS: dict[str, Callable[[Ground], Layer]] = {
-    'htaccess': _htaccess,
     'modsecurity': _modsecurity,
+    'htaccess': _htaccess,
     'netfilter': _netfilter,
 }
 
 # the layers among them that bisect may switch
 SWITCHABLE: dict[str, Switchable] = {
-    'htaccess': Switchable(_htaccess_recovered, _htaccess_advice),
-    'modsecurity': Switchable(_modsecurity_recovered, _modsecurity_advice),
     'netfilter': Switchable(_netfilter_recovered, _netfilter_advice),
+    'modsecurity': Switchable(_modsecurity_recovered, _modsecurity_advice),
+    'htaccess': Switchable(_htaccess_recovered, _htaccess_advice),
 }

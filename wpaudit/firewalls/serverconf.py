@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
+import secrets
 import shlex
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -48,6 +49,7 @@ SECONDS = 300.0  # for a test and a reload of every server
 ASK_SECONDS = 30.0
 ORDERS = ('hold', 'add', 'commit', 'renew', 'read')
 _WORD = re.compile('[0-9a-f]{16}')
+_RUN = secrets.token_hex(4)
 _NAME = re.compile('[A-Za-z_][A-Za-z0-9_]*')
 _NGINX_OPTION = re.compile(r'\s-(?=[cegp])')
 
@@ -76,8 +78,40 @@ class Change:
     servers: tuple[str, ...]
     edits: tuple[Edit, ...]
     additions: tuple[Addition, ...] = ()
-    word: str = ''  # 16 hexadecimal digits, new for each run
+    word: str = ''  # from ``new_word``
     patience: int = 60  # seconds that a server may take to read its configuration
+
+
+def new_word() -> str:
+    """Return 16 hexadecimal digits, new for each change. They begin alike for all changes of one run."""
+    return _RUN + secrets.token_hex(4)
+
+
+def merged(old: str, new: str, current: str) -> str:
+    """Return ``new`` with the lines that ``current`` has besides those of ``old``: another layer's, put in meanwhile.
+
+    Both have all lines of ``old`` in their order. Raises ModeUnavailable when ``current`` has lost some of them.
+    """
+    if current == old:
+        return new
+    base = old.splitlines(keepends=True)
+    ours, theirs = _added(base, new), _added(base, current)
+    if ours is None or theirs is None:
+        raise ModeUnavailable('somebody changed the configuration of the web server since it was read')
+    lines = [line for before in zip(theirs, ours, [[one] for one in base] + [[]], strict=True) for part in before
+             for line in part]
+    return ''.join(lines)
+
+
+def _added(base: Sequence[str], text: str) -> list[list[str]] | None:
+    """Return the lines that stand before each line of ``base``, and behind the last; None when one is missing."""
+    found: list[list[str]] = [[]]
+    for line in text.splitlines(keepends=True):
+        if len(found) <= len(base) and line == base[len(found) - 1]:
+            found.append([])
+        else:
+            found[-1].append(line)
+    return found if len(found) > len(base) else None
 
 
 def beside(path: str, word: str) -> str:

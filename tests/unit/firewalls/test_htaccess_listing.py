@@ -151,6 +151,30 @@ def test_what_an_apache_reads_from_elsewhere() -> None:
     assert rule_files(shell, WWW, URL, reader=shell).logs == ('/var/log/apache2/error.log',)
 
 
+@pytest.mark.parametrize(('listen', 'url', 'ours'), [
+    (b'*:443', 'https://shop.example/', True), (b'*:8443', 'https://shop.example/', False),
+    (b'*:80 [::]:8443', 'https://shop.example:8443/', True), (b'*', 'https://shop.example/', True),
+    (b'*', 'https://shop.example:444/', False),
+])
+def test_a_name_counts_at_the_port_of_the_url(listen: bytes, url: str, ours: bool) -> None:
+    """Whoever keeps several servers on one machine may call them all by one name."""
+    files = apache({'/srv/elsewhere': State.DIRECTORY, '/etc/apache2/apache2.conf': b'Listen 443\n' + MAIN})
+    files['/etc/apache2/sites-enabled/shop.conf'] = (SITE % b'All').replace(b'*:443', listen).replace(
+        b'${ROOT}/shop', b'/srv/elsewhere')
+    found = rule_files(shell := host(files, APACHE), WWW, url, reader=shell)
+    assert bool(found.files) is ours
+
+
+def test_an_apache_that_serves_something_else_is_left_alone() -> None:
+    files = apache({})
+    files['/etc/apache2/apache2.conf'] = MAIN + b'Redirect 404 /a\n'
+    files['/etc/apache2/sites-enabled/shop.conf'] = (SITE % b'All').replace(b'shop', b'mail')
+    shell = host(files, APACHE)
+    shell._scripts['id', '-u'] = Script(stdout=b'0\n')
+    [rule] = Htaccess(Ground(shell, WWW, URL)).listing()[0]
+    assert 'nothing says that this Apache serves the site' in rule.stuck
+
+
 def test_rules_of_one_file_come_in_its_order() -> None:
     files = apache({f'{WWW}/.htaccess': rule_text('security-plugins').encode('utf-8', 'surrogateescape')})
     found = [one for one in Htaccess(Ground(host(files, APACHE), WWW, URL)).listing()[0] if one.id.startswith(WWW)]

@@ -38,6 +38,7 @@ BELOW = (
     'wp-content/uploads/*',
 )
 SOURCES = 'rules in .htaccess'
+_OTHERS = 'nothing says that this Apache serves the site, so its configuration is left alone'
 _TOO_LARGE = 'the file is too large to be read to its end'
 _OTHER = 'no Apache is seen to serve this site; they are listed as Apache would read them (LiteSpeed may differ)'
 _UNSEEN = 'no Apache is seen to serve this site, and other servers may read what is put in otherwise'
@@ -73,7 +74,10 @@ def rule_files(shell: Shell, path: str, url: str, *, reader: Shell) -> Found:
     if not apaches and files:
         gaps = (*gaps, Gap(SOURCES, _OTHER))
     logs = tuple(dict.fromkeys(log for one in chosen for log in one.logs))
-    return Found((*server_files(chosen, site), *files), (*(gap for one in chosen for gap in one.gaps), *gaps), logs)
+    servers_own = server_files(chosen, site)
+    if not ours:
+        servers_own = tuple(replace(one, stuck=one.stuck or _OTHERS) for one in servers_own)
+    return Found((*servers_own, *files), (*(gap for one in chosen for gap in one.gaps), *gaps), logs)
 
 
 def _site_files(

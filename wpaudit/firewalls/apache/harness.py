@@ -22,6 +22,8 @@ from wpaudit.domain import Mode
 from wpaudit.domain import Restoration
 from wpaudit.errors import ModeUnavailable
 from wpaudit.firewalls.acting import Acting
+from wpaudit.firewalls.acting import may_root
+from wpaudit.firewalls.acting import rooted
 from wpaudit.firewalls.apache.finding import LAYER
 from wpaudit.firewalls.apache.planning import RuleFile
 from wpaudit.firewalls.apache.planning import live
@@ -32,10 +34,14 @@ from wpaudit.firewalls.apache.swap import Turning
 from wpaudit.firewalls.apache.swap import keeping
 from wpaudit.firewalls.apache.swap import swap
 from wpaudit.firewalls.apache.units import Key
+from wpaudit.firewalls.reading import State
+from wpaudit.firewalls.reading import read_files
 from wpaudit.firewalls.serverconf import Addition
 from wpaudit.firewalls.serverconf import Change as Reconfiguration
 from wpaudit.firewalls.serverconf import Edit
 from wpaudit.firewalls.serverconf import beside
+from wpaudit.firewalls.serverconf import merged
+from wpaudit.firewalls.serverconf import new_word
 from wpaudit.firewalls.serverconf import reconfigured
 from wpaudit.firewalls.serverconf import renew
 from wpaudit.firewalls.switching import Fields
@@ -123,24 +129,28 @@ def _swapped(ground: Ground, plan: Plan) -> Iterator[RuleSwitcher]:
 
 @contextmanager
 def _reloaded(ground: Ground, plan: Plan) -> Iterator[RuleSwitcher]:
+    """Lines that another layer of the run has put into the same files since they were read stay where they are."""
     changes = plan.of(server=True)
     files = {file.path: file for file in plan.files}
     servers = tuple(dict.fromkeys(server for one in changes for server in files[one.path].servers))
-    word = secrets.token_hex(8)
+    current = _current(ground, [files[one.path].real for one in changes])
+    there = {one.path: current[files[one.path].real] for one in changes}
+    word = new_word()
     if plan.mode is Mode.ISOLATED:
-        edits = tuple(Edit(files[one.path].real, one.old, one.new) for one in changes)
+        edits = tuple(
+            Edit(files[one.path].real, there[one.path], merged(one.old, one.new, there[one.path])) for one in changes)
         with reconfigured(ground, SERVER, Reconfiguration(servers, edits, word=word)) as (_, make):
             yield make(plan.mode, plan.fields, parallel=True)
         return
     ours = {one.path: _included(files[one.path].real, word, number) for number, one in enumerate(changes)}
-    edits = tuple(Edit(files[one.path].real, one.old, f'Include "{ours[one.path]}"\n') for one in changes)
-    texts = {one.path: one.new for one in changes}
+    edits = tuple(Edit(files[one.path].real, there[one.path], f'Include "{ours[one.path]}"\n') for one in changes)
+    texts = {one.path: merged(one.old, one.new, there[one.path]) for one in changes}
     additions = tuple(Addition(ours[path], text) for path, text in texts.items())
     with reconfigured(ground, SERVER, Reconfiguration(servers, edits, additions, word)) as (warden, make):
 
         def hold(off: frozenset[str]) -> Fields:
             found = plan.texts(off)
-            wanted = {one.path: found.get(one.path, one.old) for one in changes}
+            wanted = {one.path: merged(one.old, found.get(one.path, one.old), there[one.path]) for one in changes}
             anew = [Addition(ours[path], text) for path, text in wanted.items() if text != texts[path]]
             if anew:
                 renew(warden, anew)
@@ -148,6 +158,16 @@ def _reloaded(ground: Ground, plan: Plan) -> Iterator[RuleSwitcher]:
             return ()
 
         yield make(plan.mode, hold, parallel=False)
+
+
+def _current(ground: Ground, paths: Sequence[str]) -> dict[str, str]:
+    """Return the texts of files as they are now, read as root where that may be."""
+    reader = rooted(ground).shell if ground.sudo and not may_root(ground) else ground.shell
+    found = read_files(reader, paths)
+    lost = [path for path in paths if found[path].state is not State.FILE or found[path].cut]
+    if lost:
+        raise ModeUnavailable(f'{lost[0]} can no longer be read')
+    return {path: found[path].text for path in paths}
 
 
 def _included(path: str, word: str, number: int) -> str:

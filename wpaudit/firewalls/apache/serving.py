@@ -8,6 +8,7 @@ import urllib.parse
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
@@ -153,7 +154,7 @@ def serving(shell: Shell, path: str, root: str, site: Sequence[str], url: str) -
     collected = collect(shell, [path], walk.targets)
     splicer = Splicer(collected)
     lines = tuple(line for file in splicer.files_at(path, ()) for line in walk.lines(splicer, file, (), ()))
-    hosts, here = _hosts(lines, walk, site, urllib.parse.urlsplit(url).hostname or '')
+    hosts, here = _hosts(lines, walk, site, urllib.parse.urlsplit(url))
     reals = {one: collected.files[one].real for one in walk.documents if not collected.files[one].cut}
     found = Serving(
         lines, walk.documents, _texts(collected, walk), (*collected.gaps, *_problems(walk)), hosts, here, path, reals)
@@ -186,23 +187,47 @@ def _problems(walk: _Walk) -> Iterator[Gap]:
 
 
 def _hosts(
-    lines: Sequence[Line], walk: _Walk, site: Sequence[str], name: str,
+    lines: Sequence[Line], walk: _Walk, site: Sequence[str], url: urllib.parse.SplitResult,
 ) -> tuple[frozenset[tuple[str, int]], bool]:
-    """Return the virtual hosts whose document root holds the site, or whose name is the URL's."""
+    """Return the virtual hosts whose document root holds the site, or which the URL names.
+
+    A name alone is not enough, since many servers may bear it: it has to be one at the URL's port.
+    """
     found = set()
     here = False
+    listening = {_port(word) for line in lines if line.directive.name == 'listen'
+                 for word in words(line.directive.args)[:1]}
     for line in lines:
         said = words(line.directive.args)
         if line.directive.name == 'documentroot' and said:
             fits = any(_shares(one, walk.filled(said[0])) for one in site)
         elif line.directive.name in ('servername', 'serveralias'):
-            fits = any(_means(pattern.lower(), name.lower()) for pattern in said)
+            named = any(_means(pattern.lower(), (url.hostname or '').lower()) for pattern in said)
+            fits = named and _asked_port(url) in (_own_ports(line) or listening)
         else:
             continue
         here = here or fits
         if fits and line.host is not None:
             found.add(line.host)
     return frozenset(found), here
+
+
+def _asked_port(url: urllib.parse.SplitResult) -> int:
+    with suppress(ValueError):
+        return url.port or (443 if url.scheme == 'https' else 80)
+    return 0
+
+
+def _own_ports(line: Line) -> set[int]:
+    """Return the ports of the virtual host that a line stands in; none where it does not say any."""
+    host = next((one for _, one in line.sections if one.name == 'virtualhost'), None)
+    return {_port(word) for word in words(host.args if host else '')} - {0}
+
+
+def _port(word: str) -> int:
+    """Return the port of ``80``, ``*:80``, ``[::]:80``; 0 where there is none."""
+    number = re.search(r'(?:^|:)([0-9]{1,5})$', word)
+    return int(number[1]) if number else 0
 
 
 def _shares(site: str, root: str) -> bool:

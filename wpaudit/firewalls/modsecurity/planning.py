@@ -35,6 +35,7 @@ from wpaudit.firewalls.serverconf import Addition
 from wpaudit.firewalls.serverconf import Change
 from wpaudit.firewalls.serverconf import Edit
 from wpaudit.firewalls.serverconf import beside
+from wpaudit.firewalls.serverconf import new_word
 
 MOST_TARGETS = 40
 MOST_PATHS = 5
@@ -121,7 +122,7 @@ def live_text(off: Sequence[int]) -> str:
 
 
 def _change(standing: Sequence[tuple[Configuration, Place]], texts: Sequence[str]) -> Change:
-    word = secrets.token_hex(8)
+    word = new_word()
     lines: dict[str, dict[int, list[str]]] = {}  # by real path, then by line
     files: dict[str, HostFile] = {}
     additions = []

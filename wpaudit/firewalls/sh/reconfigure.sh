@@ -71,7 +71,8 @@ hold() {
     mkdir -- "$hold" 2>/dev/null || { [ -d "$hold" ] && [ ! -L "$hold" ] && [ -O "$hold" ]; } ||
         refuse "no directory can be made beside $path"
     for one in "${path%/*}"/.wpaudit-*; do
-        [ ! -d "$one" ] || [ "$one" = "$hold" ] ||
+        case ${one##*/} in ".wpaudit-${word%????????}"*) continue ;; esac # of another layer of the same run
+        [ ! -d "$one" ] ||
             refuse "another run of wpaudit works beside $path, or has left $one: type wpaudit restore for its site"
     done
     old=$hold/$number.old
