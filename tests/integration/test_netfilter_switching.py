@@ -202,7 +202,7 @@ def test_a_shadow_of_a_real_nginx_answers_as_it_does_to_those_who_know_the_secre
         shell = LocalShell()
         with closing(shell):
             urls = [f'http://shop.example:{port}/', f'https://shop.example:{tls}/']
-            outline = outlined(unfolded(shell, str(conf)), urls)
+            outline = outlined(unfolded(shell, str(conf)), urls, anywhere=True)
             ports = dict(zip(('http', 'https'), ours, strict=True))
             shadow = root / 'shadow'
             shadow.mkdir(mode=0o711)

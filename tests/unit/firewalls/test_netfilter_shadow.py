@@ -94,6 +94,24 @@ def test_connections_to_loopback_get_an_address_and_others_none() -> None:
     assert '127.7.8.9' not in plain
 
 
+@pytest.mark.parametrize(('listen', 'host', 'there'), [
+    ('80', 'shop.example', True), ('*:80', '192.0.2.1', True), ('[::]:80', '127.0.0.1', True),
+    ('192.0.2.1', '192.0.2.1', True), ('192.0.2.1:80', '192.0.2.2', False), ('192.0.2.1:80', 'shop.example', True),
+    ('127.0.0.1:80', 'shop.example', False), ('127.0.0.1:80', 'localhost', True), ('127.0.0.2:80', '127.0.0.1', False),
+    ('[::1]:80', '[::1]', True), ('81', 'shop.example', False), ('unix:/run/x.sock', 'shop.example', False),
+])
+def test_the_nginx_that_is_asked_is_the_one_that_listens_there(listen: str, host: str, there: bool) -> None:
+    tree = parse(f'http {{ server {{ listen {listen}; }} server {{ listen 127.0.0.9:7; }} }}')
+    if there:
+        assert list(outlined(tree, [f'http://{host}/']).servers) == ['http']
+        return
+    with pytest.raises(Unreadable):
+        outlined(tree, [f'http://{host}/'])
+    elsewhere = ('81', 'unix:/run/x.sock')
+    if listen not in elsewhere:  # addresses may be translated on the way
+        assert outlined(tree, [f'http://{host}/'], anywhere=True).servers
+
+
 @pytest.mark.parametrize(('name', 'both'), [('localhost:9000', True), ('127.0.0.1:9000', False)])
 def test_localhost_is_two_addresses(name: str, both: bool) -> None:
     outline, text = shadow_of(f'http {{ server {{ listen 80; location / {{ fastcgi_pass {name}; }} }} }}')

@@ -45,6 +45,7 @@ SECONDS = 60.0
 PATH = 'PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; export PATH\n'
 _OWNER = 'iptables knows who sends a packet only where it goes out, and this chain is passed elsewhere too'
 _ADDRESS = 'the requests of this run come from an address of loopback, which others have too'
+_SHADOW = 'what the host sends for visitors can be told from what it sends for probes with a second nginx only, '
 _NO_IPSET = 'the host has no ipset, by whose sets rules of iptables are switched; install it'
 _ODD = 'iptables does not find it by the text that it writes for it'
 
@@ -53,11 +54,15 @@ Suspected = tuple[Rule, frozenset[str]]  # a rule and the hooks it is reached by
 
 @dataclass(frozen=True)
 class Shade:
-    """A shadow that could be started: a copy of which nginx, and under which account (name, uid)."""
+    """A shadow that could be started: a copy of which nginx, and under which account (name, uid).
+
+    ``anywhere`` tells that none listens to the very address that the site's URL seems to mean.
+    """
 
     nginx: Nginx
     outline: Outline
     account: tuple[str, int]
+    anywhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,31 +166,33 @@ def _shade(ground: Ground, root: Shell) -> tuple[Shade | None, str, tuple[str, .
     """Return the shadow that could be, or why there is none; and the error logs of the host's nginx."""
     urls = _urls(ground)
     found = running(root)
-    trees: list[tuple[Nginx, tuple[Directive, ...]]] = []
-    why = 'what the host sends for visitors can be told from what it sends for probes with a second nginx only, '
     reason = 'and no nginx is seen to run there'
-    chosen: Shade | None = None
+    trees: list[tuple[Nginx, tuple[Directive, ...]]] = []
     for nginx in found.masters:
         try:
-            tree = unfolded(root, nginx.config)
-            trees.append((nginx, tree))
-            outline = outlined(tree, urls)
+            trees.append((nginx, unfolded(root, nginx.config)))
         except Unreadable as error:
             reason = f'and of {nginx.config} there can be none: {error}'
-            continue
-        if chosen is None:
+    logs = error_logs(trees)
+    for anywhere in (False, True):
+        for nginx, tree in trees:
+            try:
+                outline = outlined(tree, urls, anywhere=anywhere)
+            except Unreadable as error:
+                reason = f'and of {nginx.config} there can be none: {error}'
+                continue
             reason = _obstacle(ground, root, nginx, outline, urls)
-            chosen = None if reason or not found.accounts else Shade(nginx, outline, secrets.choice(found.accounts))
-            reason = reason or 'and every account of the system has processes'
-            if chosen is None:
-                break
-    return chosen, '' if chosen else why + reason, error_logs(trees)
+            if not reason and found.accounts:
+                return Shade(nginx, outline, secrets.choice(found.accounts), anywhere), '', logs
+            return None, _SHADOW + (reason or 'and every account of the system has processes'), logs
+    return None, _SHADOW + reason, logs
 
 
 def renewed(ground: Ground, root: Shell, shade: Shade) -> Shade:
     """Return the shadow of the configuration as it is now: another layer may have put something in. ModeUnavailable."""
     try:
-        return replace(shade, outline=outlined(unfolded(root, shade.nginx.config), _urls(ground)))
+        outline = outlined(unfolded(root, shade.nginx.config), _urls(ground), anywhere=shade.anywhere)
+        return replace(shade, outline=outline)
     except Unreadable as error:
         raise ModeUnavailable(f'{shade.nginx.config} has changed meanwhile: {error}') from error
 

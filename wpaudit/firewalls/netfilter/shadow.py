@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from wpaudit.firewalls.netfilter.answering import HIGHEST_PORT
+from wpaudit.firewalls.netfilter.answering import answering
 from wpaudit.firewalls.netfilter.matching import parsed
 from wpaudit.firewalls.netfilter.nginx_text import Directive
 from wpaudit.firewalls.netfilter.nginx_text import Unreadable
@@ -25,7 +27,6 @@ from wpaudit.firewalls.netfilter.nginx_text import every
 
 SECRET, CLIENT = 'X-Wpaudit-Shadow', 'X-Wpaudit-Client'
 PORTS: Mapping[str, int] = {'http': 80, 'https': 443}
-HIGHEST_PORT = 65535
 _TEMPS = ('client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi')
 _LEFT_OUT = frozenset({
     'access_log', 'error_log', 'listen', 'pid', 'user', 'daemon', 'master_process', 'worker_processes', 'lock_file',
@@ -88,8 +89,11 @@ class Place:
     realip: bool  # whether nginx has its module
 
 
-def outlined(tree: Sequence[Directive], urls: Sequence[str]) -> Outline:
-    """Choose what of a configuration answers these URLs. Raises Unreadable with why there can be no shadow."""
+def outlined(tree: Sequence[Directive], urls: Sequence[str], *, anywhere: bool = False) -> Outline:
+    """Choose what of a configuration answers these URLs, ``anywhere`` as in ``answering``.
+
+    Raises Unreadable with why there can be no shadow.
+    """
     code = next((one.name for one in every(tree) if _CODE.fullmatch(one.name)), '')
     if code:
         raise Unreadable(f'it runs code of its own ({code}), which a second nginx would run too')
@@ -99,7 +103,7 @@ def outlined(tree: Sequence[Directive], urls: Sequence[str]) -> Outline:
     asked = {urlsplit(url).scheme: urlsplit(url).port or PORTS[urlsplit(url).scheme] for url in urls}
     chosen = {
         scheme: found for scheme, port in {**PORTS, **asked}.items()
-        if (found := _answering(servers, host, port, tls=scheme == 'https'))
+        if (found := answering(servers, host, port, tls=scheme == 'https', anywhere=anywhere))
     }
     missing = next((scheme for scheme in asked if scheme not in chosen), '')
     if missing or not asked:
@@ -213,38 +217,6 @@ def _outside_locations(block: Iterable[Directive]) -> Iterator[Directive]:
 
 def _no_file(word: str) -> bool:
     return word in {'off', 'on'} or word.startswith(('data:', 'engine:', 'store:'))
-
-
-def _answering(servers: Sequence[Directive], host: str, port: int, *, tls: bool) -> tuple[Directive, ...]:
-    """Return the servers that answer ``host`` on a port: those with its name, else the default one."""
-    there = [(one, listen) for one in servers for listen in _listens(one) if listen[:2] == (port, tls)]
-    names = {id(one): [word for each in one.inner('server_name') for word in each.args] for one, _ in there}
-    named = [one for one, _ in there if any(_names(word, host) for word in names[id(one)])]
-    default = next((one for one, listen in there if listen[2]), there[0][0] if there else None)
-    found = named or ([default] if default is not None else [])
-    return tuple({id(one): one for one in found}.values())
-
-
-def _listens(server: Directive) -> Iterator[tuple[int, bool, bool]]:
-    """Yield port, whether it speaks TLS, and whether it is the default server there."""
-    everywhere = any(one.args == ('on',) for one in server.inner('ssl'))
-    found = [one for one in server.inner('listen') if one.args and not one.args[0].startswith('unix:')]
-    for one in found or [Directive('listen', ('80',))]:
-        _, _, last = one.args[0].rpartition(':')
-        port = int(last) if last.isdecimal() and int(last) <= HIGHEST_PORT else 80
-        if 'quic' not in one.args:
-            yield port, everywhere or 'ssl' in one.args, 'default_server' in one.args or 'default' in one.args
-
-
-def _names(word: str, host: str) -> bool:
-    word, host = word.lower(), host.lower()
-    if word.startswith('~'):
-        return True  # left to nginx
-    if word.startswith('.'):
-        return host == word[1:] or host.endswith(word)
-    if word.startswith('*.'):
-        return host.endswith(word[1:])
-    return host.startswith(word[:-1]) if word.endswith('.*') else host == word
 
 
 def _targets(one: Directive, upstreams: Mapping[str, Directive]) -> list[Peer]:
