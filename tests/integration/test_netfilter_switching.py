@@ -173,7 +173,8 @@ http {{
         ssl_certificate cert.pem; ssl_certificate_key key.pem;
         if ($kind = "a bot") {{ return 402; }}
         location / {{
-            proxy_pass http://127.0.0.1:{upstream}; proxy_cache pages; proxy_set_header X-Real $remote_addr;
+            proxy_pass http://127.0.0.1:{upstream}; proxy_cache pages;
+            proxy_set_header X-Real $remote_addr:$server_port;
         }}
     }}
 }}
@@ -220,7 +221,8 @@ def test_a_shadow_of_a_real_nginx_answers_as_it_does_to_those_who_know_the_secre
                 assert fetcher.fetch(Request(url, via=via), timeout=10).status == 403
                 bot = Request(url, headers=(*know, ('User-Agent', 'a "bot""')), via=via)
                 assert fetcher.fetch(bot, timeout=10).status == 402
-            assert all(b'X-Real: 192.0.2.55\r\n' in request for request in upstream.requests)
+            told = [b'X-Real: 192.0.2.55:%d\r\n' % number for number in (port, tls)]
+            assert [line in request for line, request in zip(told, upstream.requests, strict=True)] == [True, True]
             assert not (root / 'access.log').exists()
         finally:
             os.kill(int((shadow / 'shadow.pid').read_text()), 15)

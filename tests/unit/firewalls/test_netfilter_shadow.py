@@ -83,6 +83,16 @@ def test_who_does_not_know_the_secret_is_refused_and_the_address_comes_from_us_a
     assert 'real_ip_header X-Wpaudit-Client;' in text
 
 
+def test_the_port_that_php_is_told_is_the_live_ones() -> None:
+    told = 'fastcgi_param SERVER_PORT $server_port; set $a "x${server_port}";'
+    text = SITE.replace('fastcgi_param X "a\\\\b";', told)
+    assert '$server_port' in text
+    _, text = shadow_of(text, 'http://shop.example/', 'https://shop.example:443/')
+    assert 'server_port' not in text
+    assert 'fastcgi_param SERVER_PORT $wpaudit_port;' in text
+    assert 'map $https $wpaudit_port {\n    default 80;\n    on 443;\n  }' in text
+
+
 def test_connections_to_loopback_get_an_address_and_others_none() -> None:
     outline, text = shadow_of(SITE)
     assert outline.peers == (

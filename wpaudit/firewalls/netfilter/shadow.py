@@ -31,9 +31,11 @@ _TEMPS = ('client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi')
 _LEFT_OUT = frozenset({
     'access_log', 'error_log', 'listen', 'pid', 'user', 'daemon', 'master_process', 'worker_processes', 'lock_file',
     'worker_cpu_affinity', 'working_directory', 'stream', 'mail', 'set_real_ip_from', 'real_ip_header',
-    'real_ip_recursive', 'use', 'accept_mutex', *(f'{kind}_temp_path' for kind in _TEMPS),
+    'real_ip_recursive', 'use', 'accept_mutex', 'ssl_verify_client', *(f'{kind}_temp_path' for kind in _TEMPS),
 })
 _DATA = frozenset({'map', 'geo', 'types', 'split_clients', 'upstream'})  # blocks whose names are no directives
+# What PHP and proxies are told of the port is that of the live one.
+_SERVER_PORT, _LIVE_PORT = re.compile(r'\$server_port\b|\$\{server_port\}'), '$wpaudit_port'
 _CACHES = re.compile(r'(?:proxy|fastcgi|uwsgi|scgi)_cache_path')
 _PASSES = re.compile(r'(proxy|fastcgi|uwsgi|scgi|grpc|memcached)_pass')
 _BESIDE_MAIN = re.compile(  # files that are relative to the directory of the main file (conf_prefix)
@@ -68,10 +70,14 @@ class Peer:
 
 @dataclass(frozen=True)
 class Outline:
-    """What a shadow would be: the tree that is kept, who answers which scheme, and where requests go on to."""
+    """What a shadow would be: the tree that is kept, who answers which scheme, and where requests go on to.
+
+    ``servers`` and ``ports``, those of the live nginx, are by scheme.
+    """
 
     tree: tuple[Directive, ...]
-    servers: Mapping[str, tuple[Directive, ...]]  # by scheme
+    servers: Mapping[str, tuple[Directive, ...]]
+    ports: Mapping[str, int]
     peers: tuple[Peer, ...]
 
 
@@ -101,8 +107,9 @@ def outlined(tree: Sequence[Directive], urls: Sequence[str], *, anywhere: bool =
     servers = [one for one in blocks if one.name == 'server']
     host = urlsplit(urls[0]).hostname or '' if urls else ''
     asked = {urlsplit(url).scheme: urlsplit(url).port or PORTS[urlsplit(url).scheme] for url in urls}
+    ports = {**PORTS, **asked}
     chosen = {
-        scheme: found for scheme, port in {**PORTS, **asked}.items()
+        scheme: found for scheme, port in ports.items()
         if (found := answering(servers, host, port, tls=scheme == 'https', anywhere=anywhere))
     }
     missing = next((scheme for scheme in asked if scheme not in chosen), '')
@@ -118,7 +125,7 @@ def outlined(tree: Sequence[Directive], urls: Sequence[str], *, anywhere: bool =
     peers = [
         replace(peer, bound=_all_v4_loopback(peers) and not binds) for _, peers in passes for peer in peers
     ]
-    return Outline(tuple(tree), chosen, tuple(dict.fromkeys(peers)))
+    return Outline(tuple(tree), chosen, ports, tuple(dict.fromkeys(peers)))
 
 
 def configuration(outline: Outline, place: Place) -> tuple[Directive, ...]:
@@ -136,6 +143,7 @@ class _Rewriting:
 
     def __init__(self, outline: Outline, place: Place) -> None:
         self._place = place
+        self._outline = outline
         self._schemes: dict[int, list[str]] = {}
         for scheme, servers in outline.servers.items():
             for one in servers:
@@ -158,7 +166,7 @@ class _Rewriting:
                 yield self._copy(one, way)
 
     def _copy(self, one: Directive, way: tuple[str, ...]) -> Directive:
-        args = one.args
+        args = tuple(_SERVER_PORT.sub(_LIVE_PORT, word) for word in one.args)
         if _CACHES.fullmatch(one.name):
             self._caches += 1
             args = (f'{self._place.directory}/cache-{self._caches}', *args[1:])
@@ -176,6 +184,9 @@ class _Rewriting:
         if self._place.realip:
             yield Directive('set_real_ip_from', ('127.0.0.1',))
             yield Directive('real_ip_header', (CLIENT,))
+        ports = self._outline.ports
+        yield Directive('map', ('$https', _LIVE_PORT), (
+            Directive('default', (str(ports['http']),)), Directive('on', (str(ports['https']),))))
 
     def _server(self, one: Directive) -> Directive:
         listens = tuple(self._listen(scheme) for scheme in self._schemes[id(one)])
