@@ -58,8 +58,8 @@ FROM_HOST = {
     Purpose.HOST_LOOPBACK: "the request to the host's own web server",
     Purpose.FASTCGI: 'the request straight to php-fpm',
     Purpose.HOST_PUBLIC: "the request from the host to the site's public name",
-    Purpose.INSIDE: 'the request inside PHP',
 }
+INSIDE = 'the request inside PHP'
 UNMEASURED = 'what the page costs each plugin: --costs measures it, which changes the host for that one request'
 NO_HOST = (
     'not given: with --host TARGET triage also asks its web server, php-fpm and WordPress directly, and reads its '
@@ -127,6 +127,7 @@ class _Run:
         self._first: Look | None = None
         self._reach = Reach(Resolution(''))
         self._inside: Inside | None = None
+        self._insides = self._page.url  # the page that was asked for inside PHP
         self._state: HostState | None = None
         self._lines: tuple[LogLine, ...] = ()
         self._costs: tuple[Cost, ...] = ()
@@ -284,15 +285,20 @@ class _Run:
             self._inside = None
             hint = f'; {error.hint}' if error.hint else ''
             self._gaps.append(Gap(f'{UNREAD_HOST}{self._hosted.label}', error.message.rstrip('.') + hint))
+        self._ask_inside(Purpose.INSIDE)  # asks no server, so it need not wait for the first answer
 
     def _from_host(self) -> None:
         for purpose in FROM_HOST:
             self._ask_inside(purpose)
+        if self._page.url != self._insides:  # it led elsewhere
+            self._pace.looks = [look for look in self._pace.looks if look.purpose is not Purpose.INSIDE]
+            self._ask_inside(Purpose.INSIDE)
 
     def _ask_inside(self, purpose: Purpose) -> None:
         if self._inside is None:
             return
         inside, ask = self._inside, looks.marked(Ask(purpose, self._page))
+        self._insides = self._page.url if purpose is Purpose.INSIDE else self._insides
         # Where the host's own web server fails it is not just us, whatever the public name says.
         spare = purpose is Purpose.HOST_PUBLIC and any(
             fails(look) for look in self._pace.looks if look.purpose is Purpose.HOST_LOOPBACK)
@@ -301,7 +307,7 @@ class _Run:
                 lambda timeout: inside.look(purpose, ask.request, marker=ask.marker, timeout=timeout),
                 needed=not spare, most=self._seconds_for(purpose), aside=purpose is Purpose.INSIDE)
         except WpauditError as error:
-            self._gaps.append(Gap(FROM_HOST[purpose], error.message))
+            self._gaps.append(Gap(FROM_HOST.get(purpose, INSIDE), error.message))
 
     def _seconds_for(self, purpose: Purpose) -> float:
         if purpose is Purpose.INSIDE:

@@ -21,6 +21,7 @@ MOST = 2000  # lines that are looked at
 _AROUND = 3.0       # seconds between a failing request and a line about it: clocks, buffers, and a proxy that retries
 _ABOUT_OTHERS = 0.5  # what a line counts that may be about another request: the site fails for others the same way
 _SERVERS = frozenset({'nginx', 'apache'})
+_DEATHS = frozenset({'worker-crashed', 'worker-killed'})
 _STATUS = re.compile(r'" ([1-5]\d\d) (?:\d|-)')  # of the common log format and what extends it
 
 
@@ -34,7 +35,7 @@ def line_clues(scene: Scene) -> Iterator[Clue]:
         strength = _strength(scene, line, by_marker.get(line.marker)) if read else 0.0
         if read and strength > 0 and not (read.signature.ours and line.matched == 'time'):
             alike.setdefault((read.signature.id, line.source, read.plugin), []).append(_clue(line, read, strength))
-    yield from map(_together, alike.values())
+    yield from _weighed([(_together(clues), len(clues)) for clues in alike.values()])
     yield from _access(scene, lines)
 
 
@@ -49,6 +50,13 @@ def _together(alike: Sequence[Clue]) -> Clue:
     """Tell lines that say the same once, by the one that counts most."""
     best = max(alike, key=lambda clue: clue.strength)
     return replace(best, reason=f'{best.reason}, and {len(alike) - 1} more like it') if len(alike) > 1 else best
+
+
+def _weighed(found: Sequence[tuple[Clue, int]]) -> Iterator[Clue]:
+    """Let count how most processes died, and how a few others did as much less as they are fewer."""
+    most = max((count for clue, count in found if clue.kind in _DEATHS), default=1)
+    for clue, count in found:
+        yield replace(clue, strength=clue.strength * count / most) if clue.kind in _DEATHS else clue
 
 
 def _strength(scene: Scene, line: LogLine, look: Look | None) -> float:

@@ -296,7 +296,15 @@ def test_wordpress_inside_php_gets_a_few_seconds() -> None:
     looked(FakeOutside(always(502)), inside=inside)
     asked = dict(zip([one.purpose for one in inside.meter.asked], inside.meter.timeouts, strict=True))
     assert asked[Purpose.INSIDE] == command.INSIDE_SECONDS < asked[Purpose.FASTCGI]
-    assert list(asked)[-1] is Purpose.INSIDE
+    assert next(iter(asked)) is Purpose.INSIDE  # it asks no server, so it does not wait for the first answer
+
+
+def test_a_page_that_led_elsewhere_is_what_php_is_asked_for_inside() -> None:
+    inside = FakeInside(always(502))
+    outside = FakeOutside(lambda asked: Answer('http://site.test/home/', status=502))
+    seen = looked(outside, inside=inside)
+    assert counts(seen)[Purpose.INSIDE] == 1
+    assert '/home/' in inside.meter.of(Purpose.INSIDE)[-1].request.url
 
 
 def test_the_time_for_the_run_is_kept_to() -> None:

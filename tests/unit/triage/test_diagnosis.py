@@ -246,6 +246,9 @@ ANSWER_ROWS = [
     Row('invalid header', failing(loopback(), lines=nginx(w.nginx(
         'upstream sent invalid status "abc" while reading response header from upstream'))),
         'invalid-header', 'php', helps=True),
+    Row('killed many times, with the crash of another request beside it', failing(
+        loopback(), FCGI_DEAD, lines=(*nginx(w.RESET), *fpm(w.SIGKILL) * 9, *fpm(w.SEGV))),
+        'oom', 'php-fpm', helps=True),
     Row('truncated', failing(by=CUT, lines=nginx(w.CUT) + fpm(w.SEGV)), 'truncated', 'php', helps=True),
     Row('truncated, from outside', beyond(*w.refreshes(CUT), STATIC), 'truncated', 'php', helps=True),
     Row('PHP says 502 itself',
