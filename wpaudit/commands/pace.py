@@ -51,7 +51,7 @@ class Pace:
         self._late = 0
         self._hurried = 0
         self._first = 0.0
-        self._waited = False  # one look at least met its time limit
+        self.waited = False  # one look at least met its time limit
         self.out_of_reach = False  # to be set where nothing takes a connection: then waiting says nothing of the load
         self.strain = ''  # why the pace is slow: what the site did; '' when it is not
         self.looks: list[Look] = []
@@ -67,7 +67,7 @@ class Pace:
         if not self._admitted(needed=needed, aside=aside):
             return None
         look, eased = None, False
-        most = min(most, _AGAIN) if self._waited else most
+        most = min(most, _AGAIN) if self.waited else most
         try:
             look = send(min(self._limits.timeout, most, max(self.seconds_left(), self._least)))
         finally:
@@ -131,7 +131,7 @@ class Pace:
     def _weigh(self, look: Look) -> None:
         if look.purpose is Purpose.INSIDE:  # no request: it loads WordPress by itself
             return
-        self._waited = self._waited or look.answer.error == 'timeout'
+        self.waited = self.waited or look.answer.error == 'timeout'
         if self.strain or (self.out_of_reach and not look.answer.status):
             return
         seconds, status = look.answer.seconds, look.answer.status

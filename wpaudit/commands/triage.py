@@ -44,6 +44,7 @@ from wpaudit.triage.faults import fails
 
 REFRESHES = 10           # a fault of every third request stays hidden in 2 % of the runs
 STRAINED_REFRESHES = 4   # of a site that has too much to do
+HANGING_REFRESHES = 2    # when one found no end: each of them keeps a PHP process busy for longer than we wait
 UNREACHED_REFRESHES = 3  # when no address takes a connection: more would say the same
 THROWS = 2               # more looks of a kind, where the first may have been luck
 SPACING = 0.6            # seconds between the starts of two of them
@@ -203,7 +204,8 @@ class _Run:
         while number < (UNREACHED_REFRESHES if self._pace.out_of_reach else REFRESHES):
             time.sleep(max(0.0, start - time.monotonic()))
             # Of a site that answers late, the other looks tell more than a fourth time limit.
-            needed = number < STRAINED_REFRESHES and self._pace.seconds_left() > self._question.limits.seconds / 2
+            most = HANGING_REFRESHES if self._pace.waited else STRAINED_REFRESHES
+            needed = number < most and self._pace.seconds_left() > self._question.limits.seconds / 2
             if number >= STRAINED_REFRESHES and time.monotonic() > self._turns.began + REFRESHING:
                 return
             if self._ask(Ask(Purpose.REFRESH, self._page, needed=needed)) is None:

@@ -67,6 +67,8 @@ def from_cgi(url: str, raw: Raw, *, ended: bool) -> Answer:
 
 def _none(url: str, raw: Raw, sentence: str) -> Answer:
     error = raw.error or ('protocol' if raw.data else 'reset')
+    if error == 'timeout':
+        sentence = f'no complete answer within {raw.seconds:.0f} s'
     return Answer(url, error=error, detail=raw.detail or sentence, size=raw.size, seconds=raw.seconds)
 
 

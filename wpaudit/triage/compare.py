@@ -164,7 +164,7 @@ def _origin(scene: Scene) -> Iterator[Difference]:
     if not bad:
         sentence = "the web server of the site's host answers well when asked on the host itself"
         yield Difference(sentence, 'origin-works', 'host', scene.trust(looks))
-    elif all(look.answer.error in {'refused', 'timeout'} for look in bad):
+    elif all(look.answer.error in ({'refused'} if scene.php_hangs else {'refused', 'timeout'}) for look in bad):
         why = bad[0].answer.detail or bad[0].answer.error
         sentence = f"the web server of the site's host does not take connections ({why})"
         yield Difference(sentence, 'origin-silent', 'host')

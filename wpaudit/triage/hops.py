@@ -154,7 +154,8 @@ def _web_server(scene: Scene) -> Hop:
     name = (scene.host.server if scene.host else '') or _server_name(scene)
     took = seconds(loopback or static)
     bad = [look for look in loopback if fails(look)]
-    if bad and all(look.answer.error in {'refused', 'timeout'} for look in bad):
+    silent = {'refused'} if scene.php_hangs else {'refused', 'timeout'}
+    if bad and all(look.answer.error in silent for look in bad):
         return Hop(Place.WEB_SERVER, name, FAILED, took, bad[0].answer.detail or 'takes no connection')
     # Where the site fails at times, one good look is luck.
     if bad and works(fastcgi) and (not scene.rate.value or scene.trust(fastcgi) >= _CERTAIN):

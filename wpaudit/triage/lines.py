@@ -10,6 +10,7 @@ from dataclasses import replace
 from wpaudit.facts import Clue
 from wpaudit.facts import LogLine
 from wpaudit.facts import Look
+from wpaudit.facts import Purpose
 from wpaudit.triage.faults import PAGES
 from wpaudit.triage.faults import fails
 from wpaudit.triage.scene import HERE
@@ -35,7 +36,8 @@ def line_clues(scene: Scene) -> Iterator[Clue]:
         strength = _strength(scene, line, by_marker.get(line.marker)) if read else 0.0
         if read and strength > 0 and not (read.signature.ours and line.matched == 'time'):
             alike.setdefault((read.signature.id, line.source, read.plugin), []).append(_clue(line, read, strength))
-    yield from _weighed([(_together(clues), len(clues)) for clues in alike.values()])
+    found = [(_together(clues), len(clues)) for clues in alike.values()]
+    yield from _weighed([one for one in found if not (one[0].kind == 'max-children' and _filled_by_us(scene))])
     yield from _access(scene, lines)
 
 
@@ -57,6 +59,13 @@ def _weighed(found: Sequence[tuple[Clue, int]]) -> Iterator[Clue]:
     most = max((count for clue, count in found if clue.kind in _DEATHS), default=1)
     for clue, count in found:
         yield replace(clue, strength=clue.strength * count / most) if clue.kind in _DEATHS else clue
+
+
+def _filled_by_us(scene: Scene) -> bool:
+    """Was the pool idle before we asked, and do our own requests hang in it? Then they are what fills it."""
+    idle = any(0 <= pool.busy <= pool.max_children // 2 for pool in scene.pools())
+    asked = (look for look in scene.seen.looks if look.purpose is not Purpose.INSIDE)
+    return idle and sum(look.answer.error == 'timeout' for look in asked) > 1
 
 
 def _strength(scene: Scene, line: LogLine, look: Look | None) -> float:

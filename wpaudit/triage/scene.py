@@ -119,6 +119,12 @@ class Scene:
         pools = self.host.pools if self.host else ()
         return tuple(pool for pool in pools if pool.serves_site) or (pools if len(pools) == 1 else ())
 
+    @cached_property
+    def php_hangs(self) -> bool:
+        """Does php-fpm let its caller wait as well? Then a web server that does so is waiting for it."""
+        looks = self.of(Purpose.FASTCGI)
+        return bool(looks) and all(look.answer.error == 'timeout' for look in looks)
+
     def _outside(self, vantage: str = '') -> tuple[Look, ...]:
         return tuple(
             look for look in self.seen.looks

@@ -61,6 +61,7 @@ def test_no_answer_has_a_reason(data: bytes, error: str, word: str) -> None:
     answer = http(data, error=error)
     assert (answer.status, answer.error) == (0, word)
     assert answer.detail
+    assert ('no complete answer within' in answer.detail) is (word == 'timeout')
 
 
 def test_a_gzip_that_was_not_asked_for_is_read_and_bounded() -> None:

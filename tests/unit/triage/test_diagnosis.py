@@ -57,6 +57,7 @@ CUT = replace(w.GOOD, truncated=True, size=4096)
 CACHED = replace(w.GOOD, headers={**w.GOOD.headers, 'x-cache-status': 'HIT'})
 OLD_ERROR = replace(w.BAD_502, headers={'server': 'nginx', 'x-cache': 'HIT', 'age': '44'})
 MUCH_HEADER = replace(w.GOOD, headers={'x-tags': 'x' * 5000})
+HANGS = w.none('timeout', 'no complete answer', seconds=10.0)
 UNRESOLVED = Resolution('shop.example', error='Name or service not known')
 VANISHED = w.none('timeout', 'connecting to 203.0.113.7 took longer than 10 s', 10)
 NOTED = w.line(
@@ -128,6 +129,9 @@ OVERLOAD_ROWS = [
         failing(loopback(w.BAD_504), by=w.BAD_504, lines=nginx(w.SLOW, at=60),
                 host=replace(w.HOST, settings={'nginx fastcgi_read_timeout': '60s'})),
         'worker-timeout', 'php', helps=True),
+    Row('so slow that our own requests fill the pool',
+        failing(loopback(HANGS), w.look(Purpose.FASTCGI, HANGS), w.inside(HANGS), by=HANGS, host=pool(busy=1),
+                lines=fpm(w.MAX_CHILDREN, at=2)), 'worker-timeout', 'php-fpm', helps=True),
     Row('too slow for Cloudflare', beyond(*w.refreshes(w.status(524, headers=w.EDGE, seconds=100.2)), STATIC),
         'worker-timeout', 'php', helps=True),
     Row('oom', failing(loopback(), FCGI_DEAD, lines=(
