@@ -506,6 +506,21 @@ def test_only_the_suspects_given_are_switched(wpaudit: Wpaudit, site: Lab) -> No
     assert {suspect['id'] for suspect in run.report['suspects']} == mine
 
 
+def test_logs_and_the_age_of_files_say_where_to_begin(wpaudit: Wpaudit, site: Lab) -> None:
+    site.add_faults(['fatal'])
+    [fatal] = FAULTS['fatal'].files
+    plugins, now = site.path / 'wp-content/plugins', time.time()
+    for file in site.active():
+        os.utime(plugins / file, times=(now, now if file == fatal else now - 30 * 86400))
+    log = str(site.logs['nginx-error'])
+    with untouched(site):
+        run = wpaudit(site, '--fail-on', '500', '--no-recorder', '--no-triage', '--log', log)
+    proves(run, culprits([fatal]), 'isolated')
+    said = {one['source']: one['suspects'] for one in run.report['evidence']}
+    assert said == {log: [fatal], 'file times': [fatal]}
+    assert sum(probe['role'] in ('search', 'certificate') for probe in run.report['probes']) == 3
+
+
 @pytest.mark.parametrize('option', ['--keep', '--suspect'])
 def test_a_misspelt_plugin_is_a_usage_error_with_a_guess(wpaudit: Wpaudit, site: Lab, option: str) -> None:
     site.add_faults(['crash-worker'])
@@ -901,11 +916,19 @@ def test_the_second_run_is_refused_and_the_first_is_not_disturbed(tmp_path: Path
 # -- the other verbs ----------------------------------------------------------------------------------
 
 
+KNOWN_UPDATE = """
+    $found = (object) array( 'new_version' => '9.9' );
+    $known = array( 'last_checked' => 1, 'response' => array( '%s' => $found ) ); // as old as can be: no reason to ask
+    set_site_transient( 'update_plugins', (object) $known );
+"""
+
+
 @pytest.mark.parametrize('site', ['sqlite', 'multisite'], indirect=True)
 def test_list_says_what_wp_cli_itself_says(wpaudit: Wpaudit, site: Lab) -> None:
     site.install_must_use('noisy.php')
     site.install_drop_in('object-cache.php')
-    site.install('crash-worker')  # installed and not active
+    crash = site.install('crash-worker')  # installed and not active
+    site.wp('eval', KNOWN_UPDATE % crash, '--skip-plugins')
     site.get('/')
     site.wp('eval', '1;', '--skip-plugins', '--skip-themes')  # what an object cache keeps of WordPress's start
     with untouched(site):
@@ -927,6 +950,7 @@ def test_list_says_what_wp_cli_itself_says(wpaudit: Wpaudit, site: Lab) -> None:
         (one['name'], one['version']) for one in themes
     }
     assert run.report['schema'] == 'wpaudit.list/1'
+    assert {one['id']: one['update'] for one in run.report['components'] if one['update']} == {crash: '9.9'}
 
 
 @pytest.mark.parametrize('site', VARIANTS, indirect=True)
