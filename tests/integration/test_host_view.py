@@ -290,6 +290,19 @@ def test_every_look_sees_a_healthy_site_and_changes_nothing(
     assert seen[Purpose.FASTCGI].answer.headers['content-type'].startswith('text/html')
 
 
+def test_a_page_with_a_script_of_its_own_is_what_every_look_sees(
+    site: Lab, open_site: OpenSite, unchanged: Unchanged,
+) -> None:
+    view = view_of(open_site(site))
+    with unchanged(site):
+        login = {purpose: look(view, site, purpose, f'/wp-login.php?{MARKER}').answer for purpose in LOOKS}
+        ajax = {purpose: look(view, site, purpose, f'/wp-admin/admin-ajax.php?{MARKER}').answer for purpose in LOOKS}
+        with pytest.raises(SiteError, match='is not run inside PHP'):
+            look(view, site, Purpose.INSIDE, f'/wp-cron.php?{MARKER}')
+    assert {purpose for purpose, answer in login.items() if 'id="loginform"' in answer.body} == set(LOOKS)
+    assert {(answer.status, answer.body) for answer in ajax.values()} == {(400, '0')}
+
+
 @pytest.mark.parametrize('site', ['sqlite', 'mariadb', 'multisite'], indirect=True)
 def test_inside_writes_nothing_whatever_plugins_try(site: Lab, open_site: OpenSite, unchanged: Unchanged) -> None:
     faulty(site, 'writer', 'mailer')
