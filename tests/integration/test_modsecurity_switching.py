@@ -165,17 +165,14 @@ def test_what_cannot_be_read_any_more_is_refused_with_nothing_left(name: Name, k
     with Server(name, 'Include @ROOT@/more.conf\n' + rule(1), files={'more.conf': rule(2)}) as server:
         more = server.root / 'more.conf'
         ground = ground_of(server, keep)
-        looped = f'Include {more}\n{rule(2)}'
-        for broken in (looped, 'SecRule ARGS:b "@streq 2\n'):
-            more.write_text(broken)
-            before = seen(server)
-            _, gaps = ModSecurity(ground).listing()
-            with pytest.raises(ModeUnavailable, match='would refuse it'), switching(server, ground):
-                raise AssertionError('it was taken')
-            assert seen(server) == before
-            assert gaps != ()
-            assert server.get('/?a=1').status == 502
-        more.write_text(rule(2))
+        more.write_text({'nginx': f'Include {more}\n{rule(2)}', 'apache': 'SecRule ARGS:b "@streq 2\n'}[name])
+        before = seen(server)
+        _, gaps = ModSecurity(ground).listing()
+        assert gaps != ()
+        with pytest.raises(ModeUnavailable, match='would refuse it'), switching(server, ground):
+            raise AssertionError('it was taken')
+        assert seen(server) == before
+        assert server.get('/?a=1').status == 502
 
 
 def test_a_place_that_may_not_be_read_is_refused(keep: Path) -> None:
