@@ -16,8 +16,6 @@ from wpaudit.domain import Suspect
 from wpaudit.errors import CommandTimeout
 from wpaudit.errors import ModeUnavailable
 from wpaudit.firewalls import serverconf
-from wpaudit.firewalls.acting import may_root
-from wpaudit.firewalls.acting import rooted
 from wpaudit.firewalls.apache.errorlog import recent
 from wpaudit.firewalls.apache.finding import LAYER
 from wpaudit.firewalls.apache.finding import SOURCES
@@ -25,8 +23,8 @@ from wpaudit.firewalls.apache.finding import Found
 from wpaudit.firewalls.apache.finding import rule_files
 from wpaudit.firewalls.apache.finding import suspects
 from wpaudit.firewalls.apache.harness import SERVER
-from wpaudit.firewalls.apache.harness import directory
 from wpaudit.firewalls.apache.harness import harnessed
+from wpaudit.firewalls.apache.harness import kept_as
 from wpaudit.firewalls.apache.harness import owned
 from wpaudit.firewalls.apache.harness import plan_for
 from wpaudit.firewalls.apache.lines import evidence
@@ -39,8 +37,6 @@ from wpaudit.firewalls.apache.remedies import Remedy
 from wpaudit.firewalls.apache.remedies import remedies
 from wpaudit.firewalls.apache.swap import prospect
 from wpaudit.firewalls.apache.wrapper import units
-from wpaudit.firewalls.modsecurity.running import Master
-from wpaudit.firewalls.modsecurity.running import masters
 from wpaudit.firewalls.reading import Garbled
 from wpaudit.firewalls.reading import read_files
 from wpaudit.firewalls.switching import kept_in
@@ -50,7 +46,6 @@ from wpaudit.ports import Ground
 from wpaudit.ports import Switcher
 
 MOST_SUSPECTS = 5_000
-_IDLE = 'no Apache is seen to run with this file, so none could be told of a change'
 # Header names of this layer alone: other layers use others in the same request.
 HEADER, OFF = 'X-Wpaudit-Htaccess', 'X-Wpaudit-Htaccess-Off'
 TIME = '%Y%m%d%H%M%S'
@@ -107,8 +102,7 @@ class Htaccess:
     def _found(self) -> Found:
         if self._read is None:
             ground = self._ground
-            reader = rooted(ground).shell if ground.sudo and not may_root(ground) else ground.shell
-            found = rule_files(ground.shell, ground.path, ground.url, reader=reader)
+            found = rule_files(ground.shell, ground.path, ground.url, reader=serverconf.reader(ground))
             owners = [file.path for file in found.files if not (file.server or file.stuck)]
             reasons = dict(_closed(ground, [file for file in found.files if file.server and not file.stuck]))
             if owners or not all(reasons.values()):
@@ -121,28 +115,19 @@ class Htaccess:
 
 def _closed(ground: Ground, files: Sequence[RuleFile]) -> Iterator[tuple[str, str]]:
     """Say of the server's own files why they cannot be changed, '' where they can."""
-    running = masters(ground.shell) if files else ()
     known: dict[Sequence[str], str] = {}
     for file in files:
         if file.servers not in known:
-            chosen = tuple(one for one in running if one.server.path in file.servers)
-            known[file.servers] = _closed_to(ground, chosen) if chosen else _IDLE
+            known[file.servers] = serverconf.obstacle(ground, file.servers)
         yield file.path, known[file.servers]
-
-
-def _closed_to(ground: Ground, servers: Sequence[Master]) -> str:
-    try:
-        serverconf.entitled(ground, servers)
-    except ModeUnavailable as error:
-        return error.message
-    return ''
 
 
 def restored(ground: Ground) -> Done | None:
     """Put back what an interrupted run left of this site's files; None when it left nothing. Raises SiteBusy."""
     owner = owned(ground)
     done = [
-        recover(owner.shell, directory=kept_in(ground, directory(ground))), serverconf.restored(ground, SERVER),
+        recover(owner.shell, directory=kept_in(ground, kept_as(ground))),
+        serverconf.restored(ground, kept_as(ground, SERVER)),
     ]
     left = [one for one in done if one is not None]
     return Done(max(one.status for one in left), b'\n'.join(one.output for one in left)) if left else None

@@ -22,8 +22,6 @@ from wpaudit.domain import Mode
 from wpaudit.domain import Restoration
 from wpaudit.errors import ModeUnavailable
 from wpaudit.firewalls.acting import Acting
-from wpaudit.firewalls.acting import may_root
-from wpaudit.firewalls.acting import rooted
 from wpaudit.firewalls.apache.finding import LAYER
 from wpaudit.firewalls.apache.planning import RuleFile
 from wpaudit.firewalls.apache.planning import live
@@ -42,6 +40,7 @@ from wpaudit.firewalls.serverconf import Edit
 from wpaudit.firewalls.serverconf import beside
 from wpaudit.firewalls.serverconf import merged
 from wpaudit.firewalls.serverconf import new_word
+from wpaudit.firewalls.serverconf import reader
 from wpaudit.firewalls.serverconf import reconfigured
 from wpaudit.firewalls.serverconf import renew
 from wpaudit.firewalls.switching import Fields
@@ -52,7 +51,7 @@ from wpaudit.ports import Ground
 from wpaudit.ports import Switcher
 from wpaudit.signals import shielded
 
-SERVER = 'apache'  # names the warden's directory for the server's own files: one for all sites of a machine
+SERVER = 'apache'  # names the directory of the warden that keeps the server's own files
 _STRANGE = '*?[]"\\\n'  # would mean something in an Include
 
 
@@ -102,16 +101,16 @@ def owned(ground: Ground) -> Ground:
     return replace(ground, shell=Acting(ground.shell, ground.become))
 
 
-def directory(ground: Ground) -> str:
-    """Return the last words of the warden's directory: one for each site, since the files are its own."""
+def kept_as(ground: Ground, name: str = LAYER) -> str:
+    """Return the last words of a warden's directory: one for each site, even where a server has several."""
     digest = hashlib.sha256(posixpath.normpath(ground.path).encode('utf-8', 'surrogateescape')).hexdigest()[:12]
-    return f'{LAYER}-{digest}'
+    return f'{name}-{digest}'
 
 
 @contextmanager
 def _swapped(ground: Ground, plan: Plan) -> Iterator[RuleSwitcher]:
     ground, changes = owned(ground), plan.of(server=False)
-    with warded(ground, directory(ground), lambda _directory: keeping(changes)) as (warden, make):
+    with warded(ground, kept_as(ground), lambda _directory: keeping(changes)) as (warden, make):
         if plan.mode is Mode.ISOLATED:
             with shielded():
                 swap(warden, changes, root=ground.path, url=ground.url)
@@ -135,18 +134,18 @@ def _reloaded(ground: Ground, plan: Plan) -> Iterator[RuleSwitcher]:
     servers = tuple(dict.fromkeys(server for one in changes for server in files[one.path].servers))
     current = _current(ground, [files[one.path].real for one in changes])
     there = {one.path: current[files[one.path].real] for one in changes}
-    word = new_word()
+    word, name = new_word(), kept_as(ground, SERVER)
     if plan.mode is Mode.ISOLATED:
         edits = tuple(
             Edit(files[one.path].real, there[one.path], merged(one.old, one.new, there[one.path])) for one in changes)
-        with reconfigured(ground, SERVER, Reconfiguration(servers, edits, word=word)) as (_, make):
+        with reconfigured(ground, name, Reconfiguration(servers, edits, word=word)) as (_, make):
             yield make(plan.mode, plan.fields, parallel=True)
         return
     ours = {one.path: _included(files[one.path].real, word, number) for number, one in enumerate(changes)}
     edits = tuple(Edit(files[one.path].real, there[one.path], f'Include "{ours[one.path]}"\n') for one in changes)
     texts = {one.path: merged(one.old, one.new, there[one.path]) for one in changes}
     additions = tuple(Addition(ours[path], text) for path, text in texts.items())
-    with reconfigured(ground, SERVER, Reconfiguration(servers, edits, additions, word)) as (warden, make):
+    with reconfigured(ground, name, Reconfiguration(servers, edits, additions, word)) as (warden, make):
 
         def hold(off: frozenset[str]) -> Fields:
             found = plan.texts(off)
@@ -162,8 +161,7 @@ def _reloaded(ground: Ground, plan: Plan) -> Iterator[RuleSwitcher]:
 
 def _current(ground: Ground, paths: Sequence[str]) -> dict[str, str]:
     """Return the texts of files as they are now, read as root where that may be."""
-    reader = rooted(ground).shell if ground.sudo and not may_root(ground) else ground.shell
-    found = read_files(reader, paths)
+    found = read_files(reader(ground), paths)
     lost = [path for path in paths if found[path].state is not State.FILE or found[path].cut]
     if lost:
         raise ModeUnavailable(f'{lost[0]} can no longer be read')
