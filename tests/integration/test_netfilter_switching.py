@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,11 @@ from wpaudit.domain import Request
 from wpaudit.errors import Inconclusive
 from wpaudit.errors import ModeUnavailable
 from wpaudit.errors import NotRestored
+from wpaudit.errors import Unfinished
 from wpaudit.firewalls.acting import Acting
 from wpaudit.firewalls.netfilter import NetfilterLayer
 from wpaudit.firewalls.netfilter import switching
+from wpaudit.firewalls.netfilter.layer import restored
 from wpaudit.firewalls.netfilter.nginx import Nginx
 from wpaudit.firewalls.netfilter.nginx_text import unfolded
 from wpaudit.firewalls.netfilter.nginx_text import written
@@ -155,6 +158,11 @@ def test_who_may_not_is_told_what_would_open_it(space: Namespace, tmp_path: Path
     assert '--sudo' in gap.why
     with pytest.raises(ModeUnavailable, match='--sudo'), layer.switching(Mode.LIVE):
         raise AssertionError('it may not')
+    ground = Ground(other, '/', 'http://site.example/', keep='/var/tmp/wpaudit-nobody')
+    assert restored(ground) is None
+    with tempfile.TemporaryDirectory(prefix='wpaudit-', suffix='-netfilter') as left:
+        with pytest.raises(Unfinished, match='only root'):
+            restored(replace(ground, keep=left.removesuffix('-netfilter')))
 
 
 LIVE = '''

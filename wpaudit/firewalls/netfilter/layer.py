@@ -20,6 +20,7 @@ from wpaudit.domain import Request
 from wpaudit.domain import Suspect
 from wpaudit.errors import CommandTimeout
 from wpaudit.errors import ModeUnavailable
+from wpaudit.errors import Unfinished
 from wpaudit.firewalls.acting import may_root
 from wpaudit.firewalls.acting import rooted
 from wpaudit.firewalls.netfilter import clues
@@ -172,10 +173,17 @@ class NetfilterLayer:
 
 
 def restored(ground: Ground) -> Done | None:
-    """Put back what an interrupted run left of the packet filter; None when it left nothing. Raises SiteBusy."""
-    if may_root(ground):
-        return None  # nor can such a run have begun
-    return recover(rooted(ground).shell, directory=kept_in(ground, NAME))
+    """Put back what an interrupted run left of the packet filter; None when it left nothing.
+
+    Raises SiteBusy, or Unfinished where only root could.
+    """
+    directory = kept_in(ground, NAME)
+    why = may_root(ground)
+    if not why:
+        return recover(rooted(ground).shell, directory=directory)
+    if ground.shell.run(('test', '-e', directory), timeout=SECONDS).status == 0:
+        raise Unfinished(f'an interrupted run left {directory} on the host, and {why}', hint='add --sudo to restore')
+    return None
 
 
 def advice(ground: Ground, rule: Suspect, path: str) -> tuple[str, ...]:
