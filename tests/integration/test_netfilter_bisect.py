@@ -22,6 +22,7 @@ from fixtures.lab.traces import eventually
 from fixtures.netfilter import CLIENT
 from fixtures.netfilter import ORIGIN
 from fixtures.netfilter import VISITOR
+from wpaudit.domain import Request
 from wpaudit.firewalls import FIREWALLS
 from wpaudit.ports import Ground
 
@@ -83,7 +84,7 @@ def test_one_of_24_rules_is_named_with_at_most_8_probes_and_visitors_notice_noth
     site.edge.load(kinds.one_of_24(to_origin(site, 'counter reject with tcp reset')))
     with untouched(site), visited(site) as statuses:
         run = site.run(*RULES)
-    assert run.code == 1, run.err
+    assert run.code == 1, run.why
     assert run.named == {frozenset({'inet fw out handle 19'})}
     assert statuses == {502}
     assert len(run.probes('search', 'certificate')) <= 8
@@ -109,7 +110,7 @@ def test_the_rule_is_named_and_everything_is_as_it_was(
     assert site.visit() == status
     with untouched(site):
         run = site.run(*RULES)
-    assert run.code == 1, run.err
+    assert run.code == 1, run.why
     assert run.named == {frozenset({{'nft': 'inet fw c handle 2'}.get(tool, f'{tool} filter OUTPUT 1')})}
     assert site.visit() == status
 
@@ -120,7 +121,7 @@ def test_a_rule_that_blocks_by_a_set_is_named_with_the_entry_to_take_out(site: G
     add_rule(site.edge, 'output', 'iptables', '-m set --match-set bad dst -j REJECT')
     with untouched(site, handles=False):
         run = site.run(*RULES)
-    assert run.code == 1, run.err
+    assert run.code == 1, run.why
     assert run.named == {frozenset({'filter OUTPUT 1'})}
     assert run.report['advice'][0] == f'ipset del bad {ORIGIN}'
     site.edge.run('sh', '-c', run.report['advice'][0])
@@ -132,7 +133,7 @@ def test_live_a_rule_is_off_for_everybody_for_moments(site: Gateway) -> None:
     add_rule(site.edge, 'output', 'iptables', rule)
     with untouched(site, handles=False), visited(site) as statuses:
         run = site.run(*RULES, '--mode', 'live')
-    assert run.code == 1, run.err
+    assert run.code == 1, run.why
     assert run.named == {frozenset({'filter OUTPUT 1'})}
     assert statuses == {200, 502}
     assert 0 < run.report['restore']['changed_seconds'] < 30
@@ -143,13 +144,16 @@ def test_what_only_live_switching_reaches_says_why(site: Gateway) -> None:
     add_rule(site.edge, 'input', 'iptables', f'-s {ORIGIN} -p tcp --sport {site.lab.port} -j REJECT')
     add_rule(site.edge, 'output', 'nft', to_origin(site, 'drop'))
     add_rule(site.origin, 'output', 'nft', 'tcp dport 80 drop')
-    layer = FIREWALLS['netfilter'](Ground(site.edge.shell, str(site.lab.path), site.lab.url))
+    asked = (Request(site.lab.url),)
+    layer = FIREWALLS['netfilter'](Ground(site.edge.shell, str(site.lab.path), site.lab.url, requests=asked))
     reasons = {one.id: one.live_only for one in layer.listing()[0]}
     assert reasons == {'filter INPUT 1': 'the requests of this run come from an address of loopback, which others have '
                                          'too', 'inet fw c handle 2': ''}
-    elsewhere = FIREWALLS['netfilter'](Ground(site.origin.shell, '/', 'http://127.0.0.1:7/'))
-    (other,) = elsewhere.listing()[0]
-    assert 'does not listen to http on port 7' in other.live_only
+    url = 'http://127.0.0.1:7/'
+    for asked, why in ((Request(url),), 'does not listen to http on port 7'), ((), '--run'):
+        elsewhere = FIREWALLS['netfilter'](Ground(site.origin.shell, '/', url, requests=asked))
+        (other,) = elsewhere.listing()[0]
+        assert why in other.live_only
     site.origin.flush()
 
 
@@ -160,7 +164,7 @@ def test_an_upstream_on_loopback_is_told_apart_by_the_address_it_is_asked_from(s
         assert site.visit() == 502
         with untouched(site, handles=False), visited(site) as statuses:
             run = site.run(*RULES, '--mode', 'isolated')
-    assert run.code == 1, run.err
+    assert run.code == 1, run.why
     assert run.named == {frozenset({'filter INPUT 1'})}
     assert statuses == {502}
 
@@ -170,9 +174,9 @@ def test_over_ssh_with_sudo_the_probes_go_through_sshd(site: Gateway) -> None:
     with untouched(site):
         refused = site.run(*RULES, login='user')
         run = site.run(*RULES, '--sudo', login='user')
-    assert refused.code == 3, refused.err
+    assert refused.code == 3, refused.why
     assert any('--sudo' in gap['why'] and 'sudoers' in gap['why'] for gap in refused.report['gaps'])
-    assert run.code == 1, run.err
+    assert run.code == 1, run.why
     assert run.named == {frozenset({'inet fw c handle 2'})}
 
 
@@ -185,7 +189,7 @@ def test_a_rule_for_incoming_packets_is_off_for_our_address_alone(site: Gateway)
         'chain o { type filter hook output priority 0; tcp dport 7 drop; }; }')
     with untouched(site), visited(site) as statuses:
         run = site.run(*RULES, '--fail-on', 'reset', login='root')
-    assert run.code == 1, run.err
+    assert run.code == 1, run.why
     assert run.named == {frozenset({'inet fw i handle 5'})}
     assert statuses == {0}
 
@@ -223,7 +227,7 @@ def test_a_killed_run_tells_of_what_others_changed_when_somebody_listens(site: G
     assert eventually(lambda: not keeper.exists())
     assert 'wpa-' not in ''.join(site.tables())
     first = site.run(verb='restore')
-    assert first.code == 5, first.err
+    assert first.code == 5, first.why
     assert 'inet fw out handle 5 was changed or removed by somebody else' in ' '.join(first.err.split())
     assert site.run(verb='restore').code == 0
     assert eventually(lambda: not list(site.kept.iterdir()))
@@ -234,7 +238,7 @@ def test_what_somebody_else_changes_meanwhile_is_theirs_and_told(site: Gateway) 
     process = started(site)
     site.edge.run('nft', *['delete', 'rule', 'inet', 'fw', 'out', 'handle', '5'])
     run = ended(process)
-    assert run.code == 5, run.err
+    assert run.code == 5, run.why
     told = ' '.join(run.err.split())
     assert 'inet fw out handle 5 was changed or removed by somebody else' in told
     assert 'before it was: ip daddr 198.51.100.3 tcp dport 7003 drop' in told

@@ -16,7 +16,6 @@ from wpaudit.domain import Evidence
 from wpaudit.domain import Gap
 from wpaudit.domain import Kind
 from wpaudit.domain import Mode
-from wpaudit.domain import Request
 from wpaudit.domain import Suspect
 from wpaudit.errors import CommandTimeout
 from wpaudit.errors import ModeUnavailable
@@ -147,7 +146,7 @@ class NetfilterLayer:
 
     def _chosen(self, way: Way, warden: Warden, known: _Known, *, direct: bool) -> Way:
         """Return the way through the shadow, unless it works: then what fails is in front of nginx."""
-        requests = self._ground.requests or (Request(self._ground.url),)
+        requests = self._ground.requests
         if not direct or not all(map(repeatable, requests)):
             return way
         ask = [partial(status, replace(one, headers=(*one.headers, *way.fields), via=way.via)) for one in requests]

@@ -164,7 +164,7 @@ def _shared(rule: Rule, at: frozenset[str], who: Who, peers: Sequence[Peer], rea
 
 def _shade(ground: Ground, root: Shell) -> tuple[Shade | None, str, tuple[str, ...]]:
     """Return the shadow that could be, or why there is none; and the error logs of the host's nginx."""
-    urls = _urls(ground)
+    urls = [request.url for request in ground.requests]
     found = running(root)
     reason = 'and no nginx is seen to run there'
     trees: list[tuple[Nginx, tuple[Directive, ...]]] = []
@@ -174,6 +174,8 @@ def _shade(ground: Ground, root: Shell) -> tuple[Shade | None, str, tuple[str, .
         except Unreadable as error:
             reason = f'and of {nginx.config} there can be none: {error}'
     logs = error_logs(trees)
+    if not ground.requests:
+        return None, f'{_SHADOW}and a command of your own (--run) goes to the site by itself', logs
     for anywhere in (False, True):
         for nginx, tree in trees:
             try:
@@ -189,16 +191,16 @@ def _shade(ground: Ground, root: Shell) -> tuple[Shade | None, str, tuple[str, .
 
 
 def renewed(ground: Ground, root: Shell, shade: Shade) -> Shade:
-    """Return the shadow of the configuration as it is now: another layer may have put something in. ModeUnavailable."""
+    """Return the shadow of the configuration as it is now: another layer may have put something in.
+
+    Raises ModeUnavailable.
+    """
+    urls = [request.url for request in ground.requests]
     try:
-        outline = outlined(unfolded(root, shade.nginx.config), _urls(ground), anywhere=shade.anywhere)
+        outline = outlined(unfolded(root, shade.nginx.config), urls, anywhere=shade.anywhere)
         return replace(shade, outline=outline)
     except Unreadable as error:
         raise ModeUnavailable(f'{shade.nginx.config} has changed meanwhile: {error}') from error
-
-
-def _urls(ground: Ground) -> list[str]:
-    return [request.url for request in ground.requests] or [ground.url]
 
 
 def _obstacle(ground: Ground, root: Shell, nginx: Nginx, outline: Outline, urls: Sequence[str]) -> str:

@@ -143,7 +143,9 @@ class NetfilterSwitcher:
             yield NetfilterStep(self._way.fields, self._way.via)
         finally:
             over.set()
-            if off and self.mode is Mode.LIVE:
+            if off and self.mode is Mode.LIVE:  # on again for everybody as soon as may be
+                with suppress(WpauditError):  # the next probe says so, or the way back
+                    self._holding.hold(frozenset())
                 self._changed += time.monotonic() - began
 
     def exemptions(self, rules: frozenset[str]) -> tuple[Exemption, ...]:
