@@ -170,9 +170,9 @@ def site_of(
     used: set[str] = set()
 
     def find(variant: str) -> Lab:
-        used.add(variant)
         if variant not in stages:
             stages[variant] = Stage(lab_of(variant))
+        used.add(variant)
         return stages[variant].lab
 
     yield find

@@ -22,6 +22,7 @@ from fixtures.lab import bundle
 from fixtures.lab import network
 from fixtures.lab import processes
 from fixtures.lab import records
+from fixtures.lab import templates
 from fixtures.lab.__main__ import main
 from fixtures.lab.traces import eventually
 from fixtures.plugins import FAULTS
@@ -373,6 +374,23 @@ def test_a_killed_lab_is_cleaned_up_by_down(capsys: pytest.CaptureFixture[str]) 
     assert not path.exists()
     assert not any(processes.alive(process) for process in running.values())
     assert str(path.parent) in capsys.readouterr().out
+
+
+def test_another_checkouts_template_stays_until_it_was_unused_for_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+
+    def made(digit: str) -> Path:
+        monkeypatch.setattr(templates, '_fingerprint', lambda: digit * templates.DIGITS)
+        with templates.template(VARIANTS['sqlite'], lambda directory: None) as one:
+            return one.directory
+
+    first, second = made('a'), made('b')
+    assert first.is_dir()
+    os.utime(first, (0, 0))
+    made('c')
+    assert (first.is_dir(), second.is_dir()) == (False, True)
 
 
 def test_labs_of_one_name_in_two_places_are_two_labs(lab: Lab) -> None:
