@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wpaudit import __version__
-from wpaudit.app_layers import every_layer
+from wpaudit import firewalls
 from wpaudit.app_layers import firewall_checks
 from wpaudit.app_layers import ground_of
 from wpaudit.app_layers import recoveries
 from wpaudit.app_layers import rule_advice
 from wpaudit.app_layers import rule_gaps
-from wpaudit.app_layers import switchable
 from wpaudit.commands.bisect import bisect
 from wpaudit.commands.doctor import doctor
 from wpaudit.commands.listing import listing
@@ -223,7 +222,7 @@ def run_bisect(
         ground = _Ground(site, connection, place, asked, seconds=options.max_time)
         findings = bisect(
             site, lambda url: prober_for(asked, fetcher, url), replace(options, url=place.url), listener,
-            layers=lambda inventory: switchable(ground(inventory)),
+            layers=lambda inventory: tuple(firewalls.layers(ground(inventory)).values()),
             looking=_looking(asked, site) if options.triage and not asked.run else None,
         )
         advice = _rule_advice(findings, ground, asked, place)
@@ -352,7 +351,7 @@ def run_list(remote: Remote) -> tuple[Inventory, tuple[Suspect, ...]]:
     place = located(remote)
     with opened(place, FileJournal(str(place.target) + place.launch.path)) as (site, connection):
         ground = _Ground(site, connection, place, Asked())
-        return listing(site, lambda inventory: every_layer(ground(inventory)))
+        return listing(site, lambda inventory: firewalls.layers(ground(inventory)))
 
 
 def run_doctor(remote: Remote, asked: Asked) -> tuple[Check, ...]:

@@ -21,10 +21,9 @@ from wpaudit.domain import Restoration
 from wpaudit.domain import Suspect
 from wpaudit.errors import ShellError
 from wpaudit.firewalls import FIREWALLS
-from wpaudit.firewalls import SWITCHABLE
+from wpaudit.firewalls import layers
 from wpaudit.firewalls.acting import may_root
 from wpaudit.ports import Ground
-from wpaudit.ports import Layer
 from wpaudit.ports import Shell
 
 MOST_ADVICE = 3  # changes told for one rule; the narrowest come first
@@ -41,15 +40,10 @@ def ground_of(
     )
 
 
-def every_layer(ground: Ground) -> dict[str, Layer]:
-    """Return all layers, those that can only be listed too."""
-    return {name: make(ground) for name, make in FIREWALLS.items()}
-
-
 def firewall_checks(ground: Ground) -> tuple[Check, ...]:
     """Say of each firewall that is there how many rules can be read and switched, and what would open the others."""
     checks = [Check('sudo', not why, why or 'works', why) for why in [may_root(ground)]] if ground.sudo else []
-    for name, layer in every_layer(ground).items():
+    for name, layer in layers(ground).items():
         found, gaps = layer.listing()
         if found or gaps:
             checks.append(_firewall(name, found, gaps))
@@ -57,17 +51,12 @@ def firewall_checks(ground: Ground) -> tuple[Check, ...]:
 
 
 def _firewall(name: str, found: Sequence[Suspect], gaps: Sequence[Gap]) -> Check:
-    switched = sum(not one.stuck for one in found) if name in SWITCHABLE else 0
+    switched = sum(not one.stuck for one in found)
     live = sum(bool(one.live_only) and not one.stuck for one in found)
     detail = f'{len(found)} rules, {switched - live} of them can be switched for single requests'
     detail += f', {live} for everybody only' if live else ''
     reasons = [*(one.stuck or one.live_only for one in found), *(f'{one.what}: {one.why}' for one in gaps)]
     return Check(name, None, detail, '; '.join(filter(None, dict.fromkeys(reasons))))
-
-
-def switchable(ground: Ground) -> tuple[Layer, ...]:
-    """Return the layers whose rules can be switched."""
-    return tuple(make(ground) for name, make in FIREWALLS.items() if name in SWITCHABLE)
 
 
 def rule_gaps(findings: Findings) -> tuple[Gap, ...]:
@@ -92,19 +81,19 @@ def rule_advice(ground: Ground, findings: Findings, url: str) -> dict[str, tuple
         one.rule: (f'{one.effect}, which probes have shown to be enough:', *one.lines) for one in findings.exemptions
     }
     for one in findings.fixes[0] if findings.fixes else ():
-        if one.kind is Kind.RULE and one.layer in SWITCHABLE and one.id not in found:
+        if one.kind is Kind.RULE and one.layer in FIREWALLS and one.id not in found:
             with suppress(ShellError):  # the rule is named all the same
-                found[one.id] = SWITCHABLE[one.layer].advice(ground, one, path)[:MOST_ADVICE]
+                found[one.id] = FIREWALLS[one.layer]().advice(ground, one, path)[:MOST_ADVICE]
     return found
 
 
 def recoveries(ground: Ground) -> dict[str, Callable[[], Restoration | None]]:
     """Return by layer how to put back what an interrupted run left, what was changed last first."""
-    return {name: partial(_recovered, name, ground) for name in reversed(SWITCHABLE)}
+    return {name: partial(_recovered, name, ground) for name in reversed(FIREWALLS)}
 
 
 def _recovered(name: str, ground: Ground) -> Restoration | None:
-    done = SWITCHABLE[name].recover(ground)
+    done = FIREWALLS[name]().restored(ground)
     if done is None:
         return None
     said = done.text.strip()

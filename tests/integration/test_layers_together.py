@@ -17,7 +17,6 @@ from wpaudit.domain import Mode
 from wpaudit.domain import Request
 from wpaudit.errors import NotRestored
 from wpaudit.firewalls import FIREWALLS
-from wpaudit.firewalls import SWITCHABLE
 from wpaudit.firewalls.acting import Acting
 from wpaudit.ports import Ground
 from wpaudit.ports import Layer
@@ -52,7 +51,7 @@ class Host:
         return {'modsecurity': frozenset(['100001']), 'htaccess': frozenset([f'{self.file}:7'])}
 
     def layer(self, name: str) -> Layer:
-        made = FIREWALLS[name](self.ground)
+        made = FIREWALLS[name]().layer_of(self.ground)
         listed = {one.id for one in made.listing()[0] if not one.stuck}
         assert listed == self.rules[name]
         return made
@@ -116,7 +115,7 @@ def test_killed_in_the_middle_both_are_put_back_the_last_one_first(host: Host) -
         for run in keep.iterdir():
             for name in ('guarded', 'pid'):
                 os.kill(int((run / name).read_text()), signal.SIGKILL)
-    done = [SWITCHABLE[name].recover(host.ground) for name in reversed(SWITCHABLE)]
+    done = [FIREWALLS[name]().restored(host.ground) for name in reversed(FIREWALLS)]
     assert [one.status for one in done if one is not None] == [0, 0]
     assert eventually(lambda: host.seen() == before)
     assert host.status({}) == 502

@@ -159,7 +159,7 @@ def test_no_nft_rule_is_missed_and_none_invented(space: Namespace) -> None:
     found = read(space)
     assert {rule.id for rule in found.ruleset.rules} == there
     assert len(found.ruleset.rules) == len(there) == wanted + others
-    layer = FIREWALLS['netfilter'](Ground(space.shell, '/srv/www', 'https://site.example'))
+    layer = FIREWALLS['netfilter']().layer_of(Ground(space.shell, '/srv/www', 'https://site.example'))
     suspected, gaps = layer.listing()
     assert {one.id for one in suspected} < there
     assert len(suspected) == wanted
@@ -176,7 +176,7 @@ def test_all_kinds_of_tables_at_once_have_ids_of_their_own(space: Namespace) -> 
         space.run(tool, '-A', 'INPUT', '-p', 'tcp', '--dport', '8080', '-j', 'DROP')
     space.load(with_chain('tcp dport 8080 drop', table='ip nftown'))
     counted = sum(line.startswith('[') for tool in TOOLS for line in space.run(f'{tool}-save', '-c').splitlines())
-    found, gaps = FIREWALLS['netfilter'](Ground(space.shell, '/', '')).listing()
+    found, gaps = FIREWALLS['netfilter']().layer_of(Ground(space.shell, '/', '')).listing()
     assert gaps == ()
     assert [one.id for one in found] == [
         'ip nftown c handle 2', 'filter INPUT 1', 'ip6tables filter INPUT 1', 'iptables-legacy filter INPUT 1',
@@ -203,7 +203,7 @@ def test_an_unprivileged_account_is_told_the_line_that_opens_it(space: Namespace
             self._prefix = (*self._prefix, 'setpriv', '--reuid=daemon', '--regid=daemon', '--clear-groups')
 
     space.load(with_chain('drop'))
-    found, gaps = FIREWALLS['netfilter'](Ground(Unprivileged(space.name), '/', '')).listing()
+    found, gaps = FIREWALLS['netfilter']().layer_of(Ground(Unprivileged(space.name), '/', '')).listing()
     assert found == ()
     assert len(gaps) == 1
     assert '--sudo' in gaps[0].why

@@ -145,13 +145,13 @@ def test_what_only_live_switching_reaches_says_why(site: Gateway) -> None:
     add_rule(site.edge, 'output', 'nft', to_origin(site, 'drop'))
     add_rule(site.origin, 'output', 'nft', 'tcp dport 80 drop')
     asked = (Request(site.lab.url),)
-    layer = FIREWALLS['netfilter'](Ground(site.edge.shell, str(site.lab.path), site.lab.url, requests=asked))
+    layer = FIREWALLS['netfilter']().layer_of(Ground(site.edge.shell, str(site.lab.path), site.lab.url, requests=asked))
     reasons = {one.id: one.live_only for one in layer.listing()[0]}
     assert reasons == {'filter INPUT 1': 'the requests of this run come from an address of loopback, which others have '
                                          'too', 'inet fw c handle 2': ''}
     url = 'http://127.0.0.1:7/'
     for asked, why in ((Request(url),), 'does not listen to http on port 7'), ((), '--run'):
-        elsewhere = FIREWALLS['netfilter'](Ground(site.origin.shell, '/', url, requests=asked))
+        elsewhere = FIREWALLS['netfilter']().layer_of(Ground(site.origin.shell, '/', url, requests=asked))
         (other,) = elsewhere.listing()[0]
         assert why in other.live_only
     site.origin.flush()

@@ -31,8 +31,8 @@ from wpaudit.firewalls.serverconf import Edit
 from wpaudit.firewalls.serverconf import beside
 from wpaudit.firewalls.serverconf import reconfigured
 from wpaudit.firewalls.serverconf import renew
-from wpaudit.firewalls.serverconf import restored
 from wpaudit.firewalls.switching import kept_in
+from wpaudit.firewalls.switching import recovered
 from wpaudit.ports import Ground
 from wpaudit.ports import Shell
 from wpaudit.shells.local import LocalShell
@@ -228,14 +228,14 @@ def test_what_somebody_wrote_meanwhile_is_theirs(host: Host) -> None:
     with pytest.raises(Unfinished):
         with reconfigured(host.ground, LAYER, host.change()):
             raise AssertionError('it was taken')
-    done = restored(host.ground, LAYER)
+    done = recovered(host.ground, LAYER)
     assert done is not None
     assert done.status == 1
     [old] = host.server.root.glob('.wpaudit-*/0.old')
     assert old.read_bytes() == before
     old.rename(host.file)  # they chose the old one
-    done = restored(host.ground, LAYER)
+    done = recovered(host.ground, LAYER)
     assert done is not None
     assert done.status == 0
-    assert restored(host.ground, LAYER) is None
+    assert recovered(host.ground, LAYER) is None
     host.server.reload()

@@ -1,13 +1,13 @@
 """Firewall layers, one module or package each. A new one is listed here and nowhere else.
 
-A layer is loaded when it is asked for: most runs never need one.
+A layer's module is loaded when it is asked for: most runs never need one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from typing import Protocol
 
 if TYPE_CHECKING:
     from wpaudit.domain import Suspect
@@ -16,83 +16,46 @@ if TYPE_CHECKING:
     from wpaudit.ports import Layer
 
 
-def _htaccess(ground: Ground) -> Layer:
-    from wpaudit.firewalls.htaccess import Htaccess
+class Firewall(Protocol):
+    """What the module of a firewall offers."""
 
-    return Htaccess(ground)
+    def layer_of(self, ground: Ground) -> Layer:
+        """Return the layer of one site."""
 
+    def restored(self, ground: Ground) -> Done | None:
+        """Put back what an interrupted run left; None when it left nothing. Raises SiteBusy or Unfinished."""
 
-def _modsecurity(ground: Ground) -> Layer:
-    from wpaudit.firewalls.modsecurity.layer import ModSecurity
-
-    return ModSecurity(ground)
-
-
-def _netfilter(ground: Ground) -> Layer:
-    from wpaudit.firewalls.netfilter import NetfilterLayer
-
-    return NetfilterLayer(ground)
+    def advice(self, ground: Ground, rule: Suspect, path: str) -> tuple[str, ...]:
+        """Say what to change so that a path of the site passes a rule, the narrowest change first. Nobody has tried."""
 
 
-def _htaccess_recovered(ground: Ground) -> Done | None:
-    from wpaudit.firewalls.htaccess import restored
+def _htaccess() -> Firewall:
+    from wpaudit.firewalls import htaccess
 
-    return restored(ground)
-
-
-def _htaccess_advice(ground: Ground, rule: Suspect, path: str) -> tuple[str, ...]:
-    from wpaudit.firewalls.htaccess import advice
-
-    return advice(ground, rule, path)
+    return htaccess
 
 
-def _modsecurity_recovered(ground: Ground) -> Done | None:
-    from wpaudit.firewalls.modsecurity.layer import restored
+def _modsecurity() -> Firewall:
+    from wpaudit.firewalls.modsecurity import layer
 
-    return restored(ground)
-
-
-def _modsecurity_advice(ground: Ground, rule: Suspect, path: str) -> tuple[str, ...]:
-    from wpaudit.firewalls.modsecurity.layer import advice
-
-    return advice(ground, rule, path)
+    return layer
 
 
-def _netfilter_recovered(ground: Ground) -> Done | None:
-    from wpaudit.firewalls.netfilter.layer import restored
+def _netfilter() -> Firewall:
+    from wpaudit.firewalls.netfilter import layer
 
-    return restored(ground)
-
-
-def _netfilter_advice(ground: Ground, rule: Suspect, path: str) -> tuple[str, ...]:
-    from wpaudit.firewalls.netfilter.layer import advice
-
-    return advice(ground, rule, path)
+    return layer
 
 
-@dataclass(frozen=True)
-class Switchable:
-    """What there is besides the layer itself for one whose rules can be switched.
-
-    ``recover`` puts back what an interrupted run left (None: nothing), ``advice`` says what to change so that a path of
-    the site passes a rule, the narrowest change first.
-    """
-
-    recover: Callable[[Ground], Done | None]
-    advice: Callable[[Ground, Suspect, str], tuple[str, ...]]
-
-
-# name -> factory; bisect and list walk this dictionary, so a layer needs no change anywhere else. In this order they
-# change a host, and they put it back in the opposite one: Apache's rules go around what ModSecurity has put in.
-FIREWALLS: dict[str, Callable[[Ground], Layer]] = {
+# name -> module; list, doctor, bisect and restore walk this dictionary. Layers are prepared in its order and put back in
+# the opposite one: where Apache's own rules and those of ModSecurity are in the same file, the former make room.
+FIREWALLS: dict[str, Callable[[], Firewall]] = {
     'modsecurity': _modsecurity,
     'htaccess': _htaccess,
     'netfilter': _netfilter,
 }
 
-# the layers among them that bisect may switch
-SWITCHABLE: dict[str, Switchable] = {
-    'netfilter': Switchable(_netfilter_recovered, _netfilter_advice),
-    'modsecurity': Switchable(_modsecurity_recovered, _modsecurity_advice),
-    'htaccess': Switchable(_htaccess_recovered, _htaccess_advice),
-}
+
+def layers(ground: Ground) -> dict[str, Layer]:
+    """Return every layer of one site by its name."""
+    return {name: load().layer_of(ground) for name, load in FIREWALLS.items()}

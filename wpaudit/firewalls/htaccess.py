@@ -40,9 +40,11 @@ from wpaudit.firewalls.apache.wrapper import units
 from wpaudit.firewalls.reading import Garbled
 from wpaudit.firewalls.reading import read_files
 from wpaudit.firewalls.switching import kept_in
+from wpaudit.firewalls.switching import recovered
 from wpaudit.firewalls.warden import Done
 from wpaudit.firewalls.warden import recover
 from wpaudit.ports import Ground
+from wpaudit.ports import Layer
 from wpaudit.ports import Switcher
 
 MOST_SUSPECTS = 5_000
@@ -122,12 +124,17 @@ def _closed(ground: Ground, files: Sequence[RuleFile]) -> Iterator[tuple[str, st
         yield file.path, known[file.servers]
 
 
+def layer_of(ground: Ground) -> Layer:
+    """Return the layer of one site."""
+    return Htaccess(ground)
+
+
 def restored(ground: Ground) -> Done | None:
     """Put back what an interrupted run left of this site's files; None when it left nothing. Raises SiteBusy."""
     owner = owned(ground)
     done = [
         recover(owner.shell, directory=kept_in(ground, kept_as(ground))),
-        serverconf.restored(ground, kept_as(ground, SERVER)),
+        recovered(ground, kept_as(ground, SERVER)),
     ]
     left = [one for one in done if one is not None]
     return Done(max(one.status for one in left), b'\n'.join(one.output for one in left)) if left else None

@@ -35,12 +35,9 @@ from wpaudit.firewalls.reading import State
 from wpaudit.firewalls.reading import escaped
 from wpaudit.firewalls.reading import read_files
 from wpaudit.firewalls.switching import RuleSwitcherMaker
-from wpaudit.firewalls.switching import kept_in
 from wpaudit.firewalls.switching import warded
-from wpaudit.firewalls.warden import Done
 from wpaudit.firewalls.warden import Keeping
 from wpaudit.firewalls.warden import Warden
-from wpaudit.firewalls.warden import recover
 from wpaudit.ports import Ground
 from wpaudit.ports import Shell
 from wpaudit.signals import shielded
@@ -142,19 +139,6 @@ def renew(warden: Warden, additions: Sequence[Addition]) -> None:
     for one in additions:
         _done(warden, 'renew', f'{_line(one.path)}{_digest(one.text)}\n{one.text}')
     _done(warden, 'read', '')
-
-
-def restored(ground: Ground, name: str) -> Done | None:
-    """Put back what an interrupted run left; None when it left nothing. Raises SiteBusy."""
-    directory = kept_in(ground, name)
-    done = recover(ground.shell, directory=directory)
-    if done is not None or ground.shell.run(['test', '-d', directory], timeout=ASK_SECONDS).status:
-        return done
-    try:
-        shell = rooted(ground).shell
-    except ModeUnavailable as error:
-        return Done(1, f'{directory} was left by another user\'s run: {error.message}'.encode())
-    return recover(shell, directory=directory)
 
 
 def reader(ground: Ground) -> Shell:

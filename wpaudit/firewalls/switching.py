@@ -18,12 +18,18 @@ from wpaudit.domain import Mode
 from wpaudit.domain import Request
 from wpaudit.domain import Restoration
 from wpaudit.errors import NotRestored
+from wpaudit.errors import Unfinished
+from wpaudit.firewalls.acting import may_root
+from wpaudit.firewalls.acting import rooted
+from wpaudit.firewalls.warden import Done
 from wpaudit.firewalls.warden import Keeping
 from wpaudit.firewalls.warden import Warden
 from wpaudit.firewalls.warden import kept
+from wpaudit.firewalls.warden import recover
 from wpaudit.ports import Ground
 from wpaudit.ports import Observation
 
+ASK_SECONDS = 30.0
 Fields = tuple[tuple[str, str], ...]  # header fields
 
 
@@ -100,6 +106,21 @@ class RuleSwitcher:
 def kept_in(ground: Ground, name: str) -> str:
     """Return the warden's directory of one layer."""
     return f'{ground.keep}-{name}'
+
+
+def recovered(ground: Ground, name: str) -> Done | None:
+    """Put back what an interrupted run of one layer left, as the login or as root; None when it left nothing.
+
+    Raises SiteBusy, or Unfinished where only root could.
+    """
+    directory = kept_in(ground, name)
+    done = recover(ground.shell, directory=directory)
+    if done is not None or ground.shell.run(['test', '-e', directory], timeout=ASK_SECONDS).status:
+        return done
+    why = may_root(ground)
+    if why:
+        raise Unfinished(f'a run of another user has left {directory} on the host, and {why}', hint='use --sudo')
+    return recover(rooted(ground).shell, directory=directory)
 
 
 @contextmanager

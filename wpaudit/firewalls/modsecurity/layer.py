@@ -50,10 +50,11 @@ from wpaudit.firewalls.serverconf import obstacle
 from wpaudit.firewalls.serverconf import reader
 from wpaudit.firewalls.serverconf import reconfigured
 from wpaudit.firewalls.serverconf import renew
-from wpaudit.firewalls.serverconf import restored as put_back
 from wpaudit.firewalls.switching import Fields
+from wpaudit.firewalls.switching import recovered
 from wpaudit.firewalls.warden import Done
 from wpaudit.ports import Ground
+from wpaudit.ports import Layer
 from wpaudit.ports import Shell
 from wpaudit.ports import Switcher
 
@@ -171,9 +172,14 @@ class ModSecurity:
         return self._logged
 
 
+def layer_of(ground: Ground) -> Layer:
+    """Return the layer of one site."""
+    return ModSecurity(ground)
+
+
 def restored(ground: Ground) -> Done | None:
     """Put back what an interrupted run left for this site; None when it left nothing. Raises SiteBusy."""
-    return put_back(ground, kept_as(ground))
+    return recovered(ground, kept_as(ground))
 
 
 def advice(ground: Ground, rule: Suspect, path: str) -> tuple[str, ...]:

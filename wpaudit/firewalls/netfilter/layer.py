@@ -19,8 +19,6 @@ from wpaudit.domain import Mode
 from wpaudit.domain import Suspect
 from wpaudit.errors import CommandTimeout
 from wpaudit.errors import ModeUnavailable
-from wpaudit.errors import Unfinished
-from wpaudit.firewalls.acting import may_root
 from wpaudit.firewalls.acting import rooted
 from wpaudit.firewalls.netfilter import clues
 from wpaudit.firewalls.netfilter.asking import repeatable
@@ -57,13 +55,13 @@ from wpaudit.firewalls.netfilter.switching import arm
 from wpaudit.firewalls.netfilter.switching import keeping
 from wpaudit.firewalls.netfilter.switching import shadowed
 from wpaudit.firewalls.reading import Garbled
-from wpaudit.firewalls.switching import kept_in
+from wpaudit.firewalls.switching import recovered
 from wpaudit.firewalls.switching import warded
 from wpaudit.firewalls.warden import Done
 from wpaudit.firewalls.warden import Warden
-from wpaudit.firewalls.warden import recover
 from wpaudit.ports import Dialing
 from wpaudit.ports import Ground
+from wpaudit.ports import Layer
 from wpaudit.ports import Switcher
 from wpaudit.signals import shielded
 
@@ -171,18 +169,14 @@ class NetfilterLayer:
         return self._found
 
 
-def restored(ground: Ground) -> Done | None:
-    """Put back what an interrupted run left of the packet filter; None when it left nothing.
+def layer_of(ground: Ground) -> Layer:
+    """Return the layer of one site."""
+    return NetfilterLayer(ground)
 
-    Raises SiteBusy, or Unfinished where only root could.
-    """
-    directory = kept_in(ground, NAME)
-    why = may_root(ground)
-    if not why:
-        return recover(rooted(ground).shell, directory=directory)
-    if ground.shell.run(('test', '-e', directory), timeout=SECONDS).status == 0:
-        raise Unfinished(f'an interrupted run left {directory} on the host, and {why}', hint='add --sudo to restore')
-    return None
+
+def restored(ground: Ground) -> Done | None:
+    """Put back what an interrupted run left of the packet filter; None when it left nothing."""
+    return recovered(ground, NAME)
 
 
 def advice(ground: Ground, rule: Suspect, path: str) -> tuple[str, ...]:
