@@ -208,6 +208,16 @@ def test_other_hosts_of_apache_do_not_count() -> None:
     assert set(listed(files, APACHE)[0]) == {'1', '3'}
 
 
+@pytest.mark.parametrize('server', ['nginx', 'apache'])
+def test_a_server_that_serves_something_else_is_left_alone(server: str) -> None:
+    files, running = with_waf(server)
+    shell = shell_on(files, running)
+    [rule] = ModSecurity(Ground(shell, '/srv/else', 'http://else.example:8080/')).listing()[0]
+    assert 'nothing says that the server which has loaded it serves this site' in rule.stuck
+    [rule] = ModSecurity(Ground(shell, WWW, URL)).listing()[0]
+    assert rule.stuck == ''
+
+
 def test_what_is_off_for_the_site_is_not_listed() -> None:
     files = apache('SecRuleEngine Off', main=ON + DENY.format(3))
     assert listed(files, APACHE)[0] == {}

@@ -61,6 +61,7 @@ from wpaudit.ports import Switcher
 LAYER = 'modsecurity'
 LONGEST_NAME = 300  # characters of a message
 MARGIN = 120        # seconds after its run at which a harness that was left does nothing any more
+_OTHERS = 'nothing says that the server which has loaded it serves this site, so it is left alone'
 _TOO_MANY = 'there are more rules than one header field can name'
 
 
@@ -136,6 +137,8 @@ class ModSecurity:
         """Say why none of the rules can be switched, '' when they can."""
         if not loaded.ids:
             return ''
+        if loaded.others:
+            return _OTHERS
         try:
             planned(loaded, (), expires=1)
         except ModeUnavailable as error:
@@ -200,10 +203,12 @@ def kept_as(ground: Ground) -> str:
 def loaded_for(configurations: Sequence[Configuration], path: str, url: str) -> Loaded:
     """Return what is loaded for a site; where no server is said to be this site's, what is loaded at all."""
     chosen = [(one, concerned(one, path, url)) for one in configurations]
-    if not any(indices for _, indices in chosen):
+    others = not any(indices for _, indices in chosen)
+    if others:
         chosen = [(one, tuple(range(len(one.scopes)))) for one in configurations]
     found = [(one, {index: found_in(one, index) for index in indices}) for one, indices in chosen]
-    return Loaded(tuple((one, scopes) for one, scopes in found if any(each.rules.rules for each in scopes.values())))
+    kept = tuple((one, scopes) for one, scopes in found if any(each.rules.rules for each in scopes.values()))
+    return Loaded(kept, others)
 
 
 def _now(shell: Shell) -> int:

@@ -49,6 +49,7 @@ class Loaded:
     """What is loaded for one site: for each server the scopes that are asked, with what the engine has there."""
 
     servers: tuple[tuple[Configuration, Mapping[int, Found]], ...] = ()
+    others: bool = False  # no server is said to be this site's, so these are only shown
 
     @property
     def found(self) -> tuple[Found, ...]:
