@@ -165,6 +165,21 @@ def test_who_may_not_is_told_what_would_open_it(space: Namespace, tmp_path: Path
             restored(replace(ground, keep=left.removesuffix('-netfilter')))
 
 
+def test_who_may_only_list_is_shown_the_rules_and_why_they_stay(space: Namespace, tmp_path: Path) -> None:
+    """With the first lines of docs/sudoers and not the last."""
+    space.load(with_chain('tcp dport 81 drop'))
+    page = Path(__file__).parents[2].joinpath('docs', 'sudoers').read_text()
+    lines = page.rpartition('deploy ALL=')[0].replace('deploy ALL=', 'daemon ALL=')
+    (tmp_path / 'wpaudit').write_text(lines)
+    mounted = f'mount --bind {tmp_path} /etc/sudoers.d && exec "$@"'
+    daemon = ('setpriv', '--reuid=daemon', '--regid=daemon', '--clear-groups')
+    shell = Acting(space.shell, ('sh', '-c', mounted, 'sh', *daemon))
+    [rule], gaps = NetfilterLayer(Ground(shell, '/', 'http://site.example/', sudo=True)).listing()
+    assert rule.id == 'inet fw c handle 2'
+    assert '/bin/sh' in rule.stuck
+    assert gaps == ()
+
+
 LIVE = '''
 daemon on; worker_processes 1; pid {root}/live.pid; error_log {root}/live.log; user www-data;
 events {{ worker_connections 64; }}

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 from wpaudit.domain import Evidence
 from wpaudit.domain import Gap
-from wpaudit.domain import Kind
 from wpaudit.domain import Mode
 from wpaudit.domain import Suspect
 from wpaudit.errors import CommandTimeout
 from wpaudit.errors import ModeUnavailable
+from wpaudit.firewalls.acting import Acting
 from wpaudit.firewalls.acting import rooted
 from wpaudit.firewalls.netfilter import clues
 from wpaudit.firewalls.netfilter.asking import repeatable
@@ -37,6 +37,7 @@ from wpaudit.firewalls.netfilter.prospect import Suspected
 from wpaudit.firewalls.netfilter.prospect import prospect
 from wpaudit.firewalls.netfilter.prospect import renewed
 from wpaudit.firewalls.netfilter.reading import SECONDS
+from wpaudit.firewalls.netfilter.reading import Account
 from wpaudit.firewalls.netfilter.reading import Read
 from wpaudit.firewalls.netfilter.reading import Reader
 from wpaudit.firewalls.netfilter.reading import account_of
@@ -44,9 +45,13 @@ from wpaudit.firewalls.netfilter.reading import look_argv
 from wpaudit.firewalls.netfilter.remedy import remedies
 from wpaudit.firewalls.netfilter.rules import NFT
 from wpaudit.firewalls.netfilter.rules import Rule
+from wpaudit.firewalls.netfilter.rules import Ruleset
 from wpaudit.firewalls.netfilter.rules import hooks
 from wpaudit.firewalls.netfilter.shadow import PORTS
-from wpaudit.firewalls.netfilter.suspicion import judged
+from wpaudit.firewalls.netfilter.suspects import NAME
+from wpaudit.firewalls.netfilter.suspects import RULES
+from wpaudit.firewalls.netfilter.suspects import suspect_of
+from wpaudit.firewalls.netfilter.suspects import suspected
 from wpaudit.firewalls.netfilter.switching import Holding
 from wpaudit.firewalls.netfilter.switching import NetfilterSwitcher
 from wpaudit.firewalls.netfilter.switching import Way
@@ -65,24 +70,21 @@ from wpaudit.ports import Layer
 from wpaudit.ports import Switcher
 from wpaudit.signals import shielded
 
-NAME = 'netfilter'
-LONGEST_NAME = 200
-MOST_SUSPECTS = 2_000
 JUST_NOW = 60.0  # seconds within which the site has failed, since somebody asks why
 ASKED = 3  # requests to the shadow that have to work before probes go another way
-_MISSED_SHOWN = 10
-_RULES = 'netfilter rules'
+_SUDO = ('sudo', '-n')  # for a program by itself, as sudoers may name it
 
 
 @dataclass(frozen=True)
 class _Known:
-    """What was read, and what could be done. ``ground`` is root's; None where the login may not act as root."""
+    """What was read, and what could be done. ``ground`` is root's; None where the login may not act so, and ``why``."""
 
     read: Read
     suspects: tuple[Suspected, ...] = ()
     gaps: tuple[Gap, ...] = ()
     prospect: Prospect = field(default_factory=Prospect)
     ground: Ground | None = None
+    why: str = ''
 
 
 class NetfilterLayer:
@@ -99,11 +101,11 @@ class NetfilterLayer:
         try:
             known = self._known()
         except (CommandTimeout, Garbled) as error:
-            return (), (Gap(_RULES, error.message),)
+            return (), (Gap(RULES, error.message),)
         stuck, live_only = known.prospect.stuck, known.prospect.live_only
         found = (
-            replace(suspect_of(rule, at), stuck=stuck.get(rule.id, ''), live_only=live_only.get(rule.id, ''))
-            for rule, at in known.suspects
+            replace(one, stuck=known.why or stuck.get(one.id, ''), live_only=live_only.get(one.id, ''))
+            for one in (suspect_of(rule, at) for rule, at in known.suspects)
         )
         return tuple(found), (*known.gaps, *_told_by_address(known))
 
@@ -159,14 +161,23 @@ class NetfilterLayer:
             # Who logs in from where is asked without sudo, which does not hand that on.
             account = account_of(self._ground.shell.run(look_argv(), timeout=SECONDS).stdout)
             try:
-                ground, why = rooted(self._ground), ''
+                ground = rooted(self._ground)
             except ModeUnavailable as error:
-                ground, why = None, error.message
-            read = Reader((ground or self._ground).shell, why=why).read_by(account)
+                self._found = self._only_read(account, error.message)
+                return self._found
+            read = Reader(ground.shell).read_by(account)
             suspects, gaps = suspected(read)
-            plans = prospect(self._ground, ground.shell, read, suspects) if ground and suspects else Prospect()
+            plans = prospect(self._ground, ground.shell, read, suspects) if suspects else Prospect()
             self._found = _Known(read, suspects, gaps, plans, ground)
         return self._found
+
+    def _only_read(self, account: Account, why: str) -> _Known:
+        """Read what a login may that is not root: sudoers may allow to list the rules and nothing else."""
+        if self._ground.sudo:
+            read = Reader(Acting(self._ground.shell, _SUDO)).read_by(account)
+            if read.ruleset.chains:
+                return _Known(read, *suspected(read), why=why)
+        return _Known(Read(Ruleset(), (), account), gaps=(Gap(RULES, why),) if account.tools else (), why=why)
 
 
 def layer_of(ground: Ground) -> Layer:
@@ -195,23 +206,6 @@ def advice(ground: Ground, rule: Suspect, path: str) -> tuple[str, ...]:
 def _visit(ground: Ground, client: str) -> Packet:
     url = urlsplit(ground.url)
     return Packet(saddr=client, dport=url.port or PORTS.get(url.scheme, 0))
-
-
-def suspected(read: Read) -> tuple[tuple[Suspected, ...], tuple[Gap, ...]]:
-    """Return the rules that are suspects, chain by chain, with the hooks they are reached by; and what is missing."""
-    reached = hooks(read.ruleset)
-    found: dict[str, Suspected] = {}
-    missed: list[Gap] = []
-    for rule in read.ruleset.rules:
-        at = reached.get(rule.home, frozenset())
-        said = judged(rule, at, read.account.ssh_ports)
-        if said.missed or (said.suspect and rule.id in found):
-            missed.append(Gap(f'netfilter rule {rule.id}', f'cannot be switched: {said.reason}'))
-        elif said.suspect:
-            found[rule.id] = rule, at
-    homes = list(dict.fromkeys(rule.home for rule, _ in found.values()))
-    kept = sorted(found.values(), key=lambda one: homes.index(one[0].home))
-    return tuple(kept[:MOST_SUSPECTS]), (*read.gaps, *_bounded(missed), *_too_many(len(kept)))
 
 
 def _told_by_address(known: _Known) -> Iterator[Gap]:
@@ -261,26 +255,3 @@ def _standing(wanted: list[Rule], now: tuple[Rule, ...]) -> Iterator[Rule]:
         if found is not None:
             taken.add(id(found))
             yield replace(found, listed=rule.id)
-
-
-def suspect_of(rule: Rule, reached: frozenset[str]) -> Suspect:
-    """Return a rule as the rest of wpaudit knows it. Its text is its name, its comment a part of that."""
-    table = f'{rule.family} {rule.table}' if rule.tool == NFT else rule.table
-    tool = 'nftables' if rule.tool == NFT else rule.tool
-    hook = f', at {", ".join(sorted(reached))}' if reached else ''
-    return Suspect(
-        rule.id, Kind.RULE, name=_cut(rule.text), layer=NAME, where=f'{tool}, table {table}, chain {rule.chain}{hook}',
-    )
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_NAME else f'{text[:LONGEST_NAME - 1]}…'
-
-
-def _bounded(missed: list[Gap]) -> list[Gap]:
-    more = len(missed) - _MISSED_SHOWN
-    return missed[:_MISSED_SHOWN] + ([Gap(_RULES, f'{more} more cannot be switched')] if more > 0 else [])
-
-
-def _too_many(count: int) -> list[Gap]:
-    return [Gap(_RULES, f'{count - MOST_SUSPECTS} of {count} are left out')] if count > MOST_SUSPECTS else []

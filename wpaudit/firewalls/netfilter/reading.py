@@ -94,11 +94,10 @@ def account_of(said: bytes) -> Account:
 
 
 class Reader:
-    """Reads all rules of one host, over a ``shell`` that is root's; ``why`` says that there is none."""
+    """Reads all rules of one host, over a ``shell`` that is root's, or at least may run these tools as root."""
 
-    def __init__(self, shell: Shell, *, why: str = '') -> None:
+    def __init__(self, shell: Shell) -> None:
         self._shell = shell
-        self._why = why
         self._gaps: list[Gap] = []
 
     def read(self) -> Read:
@@ -108,9 +107,6 @@ class Reader:
     def read_by(self, account: Account) -> Read:
         """As ``read``, by an account that has been looked at."""
         self._gaps = []
-        if self._why:
-            gaps = (Gap('netfilter rules', self._why),) if account.tools else ()
-            return Read(Ruleset(), gaps, account)
         native = self._nft(account)
         everything = owned(native, self._iptables(account))
         sets = ipset.sets(self._run(account, ('ipset', 'save')) or b'')
