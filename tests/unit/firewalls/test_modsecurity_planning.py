@@ -18,6 +18,7 @@ from wpaudit.firewalls.modsecurity.planning import Loaded
 from wpaudit.firewalls.modsecurity.planning import exemptions
 from wpaudit.firewalls.modsecurity.planning import fitting
 from wpaudit.firewalls.modsecurity.planning import paths_of
+from wpaudit.firewalls.modsecurity.planning import place_for
 from wpaudit.firewalls.modsecurity.planning import planned
 from wpaudit.firewalls.modsecurity.planning import planned_live
 from wpaudit.firewalls.modsecurity.planning import with_lines
@@ -117,6 +118,20 @@ def test_what_matched_gets_an_exemption_of_its_own() -> None:
     own = [line.partition('"id:')[2].partition(',')[0] for one in found for line in one.lines]
     assert len(set(own)) == len(own)
     assert not {'7', '8', str(target.number)} & set(own)
+
+
+@pytest.mark.parametrize('engine', list(Engine))
+def test_an_exemption_stands_in_the_scope_of_its_rule(engine: Engine) -> None:
+    """What is put around it would be for other sites too."""
+    outer = tuple(Located('/main', one) for one in pieces('SecRuleEngine On\nSecRule A "x" "id:1,deny"', engine))
+    inner = tuple(Located('/site', one) for one in pieces('SecRule A "x" "id:2,deny"', engine))
+    deeper = tuple(Located('/site', one) for one in pieces('SecRule A "x" "id:3,deny"', engine, first=9))
+    scopes = (Scope(own=outer, places=(Place('/main', 2),)), Scope(0, inner, places=(Place('/site', 1),)),
+              Scope(1, deeper))
+    configuration = Configuration(engine, '/m', scopes)
+    site = Loaded(((configuration, {index: found_in(configuration, index) for index in range(3)}),))
+    assert [place_for(site, rule) for rule in (1, 2, 3, 4)] == [
+        'in /main, before line 2:', 'in /site, before line 1:', 'in /site, before line 1:', 'before the rule:']
 
 
 def test_what_cannot_be_written_is_not_offered() -> None:

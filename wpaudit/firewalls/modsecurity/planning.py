@@ -26,6 +26,7 @@ from wpaudit.firewalls.modsecurity.scopes import Configuration
 from wpaudit.firewalls.modsecurity.scopes import Form
 from wpaudit.firewalls.modsecurity.scopes import Found
 from wpaudit.firewalls.modsecurity.scopes import Place
+from wpaudit.firewalls.modsecurity.scopes import chain
 from wpaudit.firewalls.modsecurity.scopes import ends
 from wpaudit.firewalls.modsecurity.scopes import places
 from wpaudit.firewalls.modsecurity.seclang import Engine
@@ -209,10 +210,15 @@ def written(text: str, loaded: Loaded, rule: int) -> str:
 
 
 def _place(loaded: Loaded, rule: int) -> Place | None:
+    """Return the place before the rules of the scope in which a rule stands: what is put there is for no other site."""
     for configuration, scopes in loaded.servers:
-        for index, one in scopes.items():
-            if any(each.id == rule for each in one.suspects):
-                found = places(configuration, [index])  # from the scope itself outwards
-                if found:  # version 2 reads what is outside first, 3 what is inside
-                    return found[0] if configuration.engine is Engine.V3 else found[-1]
+        for index, found in scopes.items():
+            stands = next(((one.path, one.first) for one in found.suspects if one.id == rule), None)
+            outwards = chain(configuration, index) if stands else []
+            own = [one for one in outwards if any(
+                (each.path, each.piece.first) == stands for each in configuration.scopes[one].own)]
+            around = chain(configuration, own[0]) if own else []
+            place = next((place for one in around for place in configuration.scopes[one].places), None)
+            if place is not None:
+                return place
     return None
