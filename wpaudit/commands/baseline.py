@@ -252,6 +252,8 @@ def _theme_asked(
     bare = trial.steady(switcher, everything, Role.BASELINE, times=STEADY_OFF, parallel=parallel, theme=True)
     if off.outcome is Outcome.FAIL:
         if bare.outcome is Outcome.PASS:
+            again = trial.steady(switcher, everything, Role.BASELINE, times=STEADY_OFF, parallel=parallel)
+            _is_the_theme(off, bare, again)
             return Baseline(Outcome.FAIL, theme=True, note='the theme')
         return Baseline(Outcome.FAIL)
     if bare.outcome is Outcome.PASS:
@@ -262,6 +264,20 @@ def _theme_asked(
                 note='the theme does not run without plugins, so all probes were made with a default theme',
             )
     raise _fails_otherwise(off, switcher.mode)
+
+
+def _is_the_theme(off: Observation, bare: Observation, again: Observation) -> None:
+    """Raise Unsteady when the theme made no difference that lasts, or one where it was not even asked."""
+    if again.outcome is not Outcome.FAIL:
+        raise Unsteady(
+            f'with everything off the site failed at first, and no longer ({again.evidence})',
+            hint='nothing is named on such ground; run again',
+        )
+    if any(bare.marks) and not any(off.marks) and not any(again.marks):
+        raise Unsteady(
+            'with everything off something in front of PHP fails, and it does not with a default theme',
+            hint='nothing is named on such ground; look at the web server and its firewalls, and run again',
+        )
 
 
 def _fails_otherwise(off: Observation, mode: Mode) -> Inconclusive:

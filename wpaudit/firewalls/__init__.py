@@ -47,8 +47,8 @@ def _netfilter() -> Firewall:
     return layer
 
 
-# name -> module; list, doctor, bisect and restore walk this dictionary. Layers change a host in its order and put it back
-# in the opposite one: where rules of Apache and of ModSecurity stand in one file, the former go around the latter.
+# name -> module; list, doctor, bisect and restore walk this dictionary. Layers change a host in its order and put it
+# back in the opposite one: where rules of Apache and of ModSecurity stand in one file, the former go around the latter.
 FIREWALLS: dict[str, Callable[[], Firewall]] = {
     'modsecurity': _modsecurity,
     'htaccess': _htaccess,

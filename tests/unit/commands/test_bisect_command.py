@@ -491,3 +491,18 @@ def test_a_dry_run_switches_nothing() -> None:
 def test_an_unknown_user_is_usage() -> None:
     with pytest.raises(UsageError, match='no user'):
         run(FakeSite.of(*NAMES, failing=fails_with([NAMES[2]])), as_user='nobody')
+
+
+def test_a_theme_is_not_named_for_a_failure_that_went_away_meanwhile() -> None:
+    asked: list[frozenset[str]] = []
+
+    def failing(on: frozenset[str]) -> Outcome:
+        asked.append(on)
+        # Everything off fails twice, and works from then on.
+        return Outcome.FAIL if on or sum(not one for one in asked) <= 2 else Outcome.PASS
+
+    site = FakeSite.of(*NAMES, failing=failing, theme_failing=lambda on: Outcome.PASS)
+    found = run(site)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.conflicts == ()
+    assert 'no longer' in found.message

@@ -22,7 +22,9 @@ from wpaudit.domain import Outcome
 from wpaudit.domain import Verdict
 from wpaudit.errors import ModeUnavailable
 from wpaudit.errors import UsageError
+from wpaudit.ports import Observation
 from wpaudit.ports import Silence
+from wpaudit.ports import Step
 
 PLUGINS = tuple(f'p{number:02}/p{number:02}.php' for number in range(6))
 RULES = tuple(str(942100 + number) for number in range(12))
@@ -269,3 +271,22 @@ def test_a_budget_that_ends_before_the_exemptions_leaves_the_verdict() -> None:
     spent = len(run(site, FakeLayer('waf', RULES, site)).trial.records)
     found = run(site, FakeLayer('waf', RULES, site, exempting=((NARROW, True),)), max_probes=spent)
     assert (found.verdict, found.exemptions) == (Verdict.CULPRIT, ())
+
+
+def test_a_theme_is_not_named_for_what_never_reached_php() -> None:
+    site = FakeSite.of(*PLUGINS, failing=fails_with(), blocking=lambda on: Outcome.FAIL)
+    layer = FakeLayer('waf', RULES, site, stuck=frozenset(RULES[7:8]))  # so that nobody can tell who stops it
+
+    class Flattered(FakeProber):
+        """For whom what is in front lets a request with another theme pass, for whatever reason."""
+
+        def observe(self, step: Step | None) -> Observation:
+            themed = step is not None and any(getattr(one, 'theme', False) for one in getattr(step, 'steps', [step]))
+            site.blocking = (lambda on: Outcome.PASS) if themed else (lambda on: Outcome.FAIL)
+            return super().observe(step)
+
+    found = bisect(
+        site, lambda url: Flattered(site), Options(kinds=ALL, parallel=1), Silence(), layers=lambda inventory: (layer,))
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.conflicts == ()
+    assert 'in front of PHP' in found.message

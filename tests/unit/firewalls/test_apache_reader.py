@@ -52,7 +52,7 @@ def test_sections_and_owners() -> None:
 
 
 @pytest.mark.parametrize('text', [
-    '<Files a>\nDeny from all', '</Files>', '<Files a>\n</IfModule>', '<Files a', '<Files a>\n</Files> b',
+    '<Files a>\nDeny from all', '</Files>', '</>', '<Files a>\n</IfModule>', '<Files a', '<Files a>\n</Files> b',
     '<Files a>\n</Files >', 'RewriteRule "^a - [F]', 'RewriteRule ^a', 'RewriteCond a b [NC', 'RewriteRule ^ - [L, F]',
     'Deny from\0all', '<' * 3, '<>', '<a>\n' * 100, 'x' * (BIGGEST + 1),
 ])

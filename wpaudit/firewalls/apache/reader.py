@@ -163,7 +163,7 @@ class _Reading:
     def _close(self, first: int, last: int, name: str, args: str) -> None:
         name = name[2:]
         wanted = self._sections[-1].name if self._sections else ''
-        if not name.endswith('>') or args or name[:-1] != wanted:
+        if not wanted or not name.endswith('>') or args or name[:-1] != wanted:
             self._problems.append(f'line {first}: </{name} does not close <{wanted}>' if wanted else
                                   f'line {first}: </{name} closes nothing')
             return
