@@ -85,14 +85,15 @@ class Suspect:
     requires: tuple[str, ...] = ()  # ids of suspects that must be on when this one is
     stuck: str = ''  # why it can only be listed, not switched
     live_only: str = ''  # why it can be switched for everybody only, not for single requests
+    details: tuple[tuple[str, str], ...] = ()  # what else a listing tells of it, by name
 
 
 @dataclass(frozen=True)
 class Exemption:
     """A change that lets a request pass one rule and leaves the rule where it is: narrower than to switch it off.
 
-    ``id`` may be off in a probe in the rule's place, which tells whether it is enough. ``lines`` are what a person has
-    to write, and where.
+    ``id`` may be off in a probe in the rule's place, which tells whether it is enough; it is the rule's own where the
+    probes ask for nothing else than what is exempted. ``lines`` are what a person has to write, and where.
     """
 
     id: str

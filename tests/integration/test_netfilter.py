@@ -186,6 +186,21 @@ def test_all_kinds_of_tables_at_once_have_ids_of_their_own(space: Namespace) -> 
     assert found[3].where == 'iptables-legacy, table filter, chain INPUT, at input'
 
 
+def test_what_is_in_the_sets_that_a_rule_asks_is_listed_with_it(space: Namespace) -> None:
+    space.run('ipset', 'create', 'bad', 'hash:ip')
+    space.run('ipset', 'add', 'bad', '10.9.0.1')
+    space.run('iptables', '-A', 'INPUT', '-m', 'set', '--match-set', 'bad', 'src', '-j', 'DROP')
+    entries = ', '.join(f'10.0.{number}.1' for number in range(30))
+    space.load(f'table inet fw {{ set many {{ type ipv4_addr; elements = {{ {entries} }}; }}; '
+               'chain c { type filter hook input priority 0; ip saddr @many drop; }; }')
+    found, gaps = FIREWALLS['netfilter']().layer_of(Ground(space.shell, '/', '')).listing()
+    assert gaps == ()
+    details = {one.id: dict(one.details) for one in found}
+    assert details['filter INPUT 1'] == {'set bad': '10.9.0.1'}
+    assert details['inet fw c handle 3']['set many'].startswith('10.0.0.1, 10.0.1.1, ')
+    assert details['inet fw c handle 3']['set many'].endswith(' and 10 more')
+
+
 def test_a_table_of_nft_that_looks_like_one_of_iptables_stays_with_nft(space: Namespace) -> None:
     space.load(with_chain('tcp dport 80 drop comment "mine"', table='ip filter', chain='INPUT'))
     before = space.state()

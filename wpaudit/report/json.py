@@ -156,7 +156,7 @@ def _suspects(suspects: Sequence[Suspect]) -> list[dict[str, Any]]:
 
 def _rules(rules: Sequence[Suspect]) -> list[dict[str, Any]]:
     return [
-        {**known, 'stuck': one.stuck, 'live_only': one.live_only}
+        {**known, 'stuck': one.stuck, 'live_only': one.live_only, 'details': dict(one.details)}
         for one, known in zip(rules, _suspects(rules), strict=True)
     ]
 

@@ -86,7 +86,8 @@ BOTH = pytest.mark.parametrize('server', ['nginx', 'apache'])
 def test_a_rule_is_a_suspect_with_its_message_and_its_place(server: str) -> None:
     files, running = with_waf(server)
     found, gaps = ModSecurity(Ground(shell_on(files, running), WWW, URL)).listing()
-    assert found == (Suspect('1', Kind.RULE, 'No 1', layer='modsecurity', where='/etc/waf/main.conf:2'),)
+    assert found == (Suspect('1', Kind.RULE, 'No 1', layer='modsecurity', where='/etc/waf/main.conf:2',
+                             details=(('phase', '2'),)),)
     assert gaps == ()
 
 

@@ -242,9 +242,17 @@ def suspects(found: tuple[Found, ...]) -> tuple[Suspect, ...]:
         for rule in one.suspects:
             rules.setdefault(rule.id, rule)
     return tuple(
-        Suspect(str(rule.id), Kind.RULE, rule.msg[:LONGEST_NAME], layer=LAYER, where=f'{rule.path}:{rule.first}')
+        Suspect(
+            str(rule.id), Kind.RULE, rule.msg[:LONGEST_NAME], layer=LAYER, where=f'{rule.path}:{rule.first}',
+            details=_details(rule),
+        )
         for rule in rules.values()
     )
+
+
+def _details(rule: Rule) -> tuple[tuple[str, str], ...]:
+    found = (('phase', str(rule.phase)), ('tags', ', '.join(rule.tags)[:LONGEST_NAME]))
+    return tuple((name, text) for name, text in found if text)
 
 
 def _idle(found: tuple[Found, ...]) -> tuple[Gap, ...]:

@@ -105,7 +105,7 @@ class NetfilterLayer:
         stuck, live_only = known.prospect.stuck, known.prospect.live_only
         found = (
             replace(one, stuck=known.why or stuck.get(one.id, ''), live_only=live_only.get(one.id, ''))
-            for one in (suspect_of(rule, at) for rule, at in known.suspects)
+            for one in (suspect_of(rule, at, known.read.ruleset.sets) for rule, at in known.suspects)
         )
         return tuple(found), (*known.gaps, *_told_by_address(known))
 

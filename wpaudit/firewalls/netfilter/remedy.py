@@ -7,6 +7,7 @@ Both are gone with the next start of the firewall, so where it is kept is said t
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from collections.abc import Sequence
 
 from wpaudit.firewalls.netfilter.matching import Packet
@@ -83,11 +84,20 @@ def _unblocked(rule: Rule, packet: Packet, sets: Sequence[NamedSet]) -> list[str
     """Where a rule blocks what is in a set: take just the matching entry out of the set."""
     found = []
     for side, value in ((rule.matches.saddr, packet.saddr), (rule.matches.daddr, packet.daddr)):
-        names = {word[1:] for word in side or () if word.startswith('@')}
-        for one in sets:
-            if one.name in names and _belongs(one, rule):
-                found += [_without(one, element) for element in matching_elements(value, one)]
+        for one in _named(side, rule, sets):
+            found += [_without(one, element) for element in matching_elements(value, one)]
     return found
+
+
+def asked(rule: Rule, sets: Sequence[NamedSet]) -> tuple[NamedSet, ...]:
+    """Return the sets in which a rule looks addresses up."""
+    return tuple(dict.fromkeys(
+        one for side in (rule.matches.saddr, rule.matches.daddr) for one in _named(side, rule, sets)))
+
+
+def _named(side: Sequence[str] | None, rule: Rule, sets: Sequence[NamedSet]) -> Iterator[NamedSet]:
+    names = {word[1:] for word in side or () if word.startswith('@')}
+    yield from (one for one in sets if one.name in names and _belongs(one, rule))
 
 
 def _belongs(named: NamedSet, rule: Rule) -> bool:
