@@ -634,19 +634,24 @@ def test_a_network_plugin_and_a_blogs_plugin_conflict(wpaudit: Wpaudit, site: La
 # -- visitors -----------------------------------------------------------------------------------------
 
 
+_QUEUES = 8  # of visitors; one of them waits for its page before the next one of it comes
+
+
 @contextmanager
 def visitors(site: Lab, path: str, *, every: float, seconds: float) -> Iterator[list[tuple[int, set[str]]]]:
-    """Let visitors come at a steady pace on two threads; gives what each of them got."""
+    """Let visitors come at a steady pace, also while pages are slow; gives what each of them got."""
     visits: list[tuple[int, set[str]]] = []
     leave = threading.Event()
+    start = time.monotonic()
 
-    def come() -> None:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and not leave.wait(2 * every):
+    def come(number: int) -> None:
+        due = start + number * every
+        while due < start + seconds and not leave.wait(max(0.0, due - time.monotonic())):
             status, page = site.get(path)
             visits.append((status, site.plugins_seen(page)))
+            due += _QUEUES * every
 
-    threads = [threading.Thread(target=come, daemon=True) for _ in range(2)]
+    threads = [threading.Thread(target=come, args=(number,), daemon=True) for number in range(_QUEUES)]
     for thread in threads:
         thread.start()
     try:
@@ -938,7 +943,7 @@ def test_list_says_what_wp_cli_itself_says(wpaudit: Wpaudit, site: Lab) -> None:
     words = {'active-network': 'network', 'dropin': 'drop-in'}
     wanted = {  # WP-CLI does not know the versions of drop-ins
         (one['file'], words.get(one['status'], one['status']), one['version'])
-        for one in json.loads(listed.stdout[listed.stdout.rindex('[{'):])
+        for one in json.loads(listed.stdout[listed.stdout.rindex('[{"file"'):])
     }
     assert wanted == {
         (one['id'], one['status'], '' if one['kind'] == 'drop-in' else one['version'])

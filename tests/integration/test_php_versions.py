@@ -40,7 +40,7 @@ from wpaudit.sites.switching import parsed_mark
 HERE = Path(__file__).parents[2]
 TEXTS = HERE / 'wpaudit' / 'sites' / 'php'
 PHP_SIDE = HERE / 'fixtures' / 'phps'
-WORDS = {"'__RUNDIR__'": "'/work/run'", '__TOKEN__': 'zoo', '__EXPIRES__': '4102444800', '__LIVE__': 'false'}
+WORDS = {"'__RUNDIR__'": "'/bench/run'", '__TOKEN__': 'zoo', '__EXPIRES__': '4102444800', '__LIVE__': 'false'}
 ZOO = PHP_SIDE / 'zoo'
 
 
@@ -54,7 +54,7 @@ def text_of(name: str) -> str:
 
 @dataclass(frozen=True)
 class Bench:
-    """A PHP with the zoo's files below /work and WordPress's own below /wordpress."""
+    """A PHP with the zoo's files below /bench and WordPress's own below /wordpress."""
 
     php: Php
     work: Path
@@ -67,12 +67,12 @@ class Bench:
     def compiled(self, text: str) -> list[str]:
         """Return what PHP has to say about a text that it does not run."""
         (self.work / 'text.php').write_text(text)
-        return self.php.run('/work/compile.php', '/?file=/work/text.php').body.splitlines()
+        return self.php.run('/bench/compile.php', '/?file=/bench/text.php').body.splitlines()
 
     def request(self, plugins: tuple[str, ...], more: str = '', *, record: str = '') -> Response:
         """Go through one request with these plugins."""
         recording = f'&record={record}' if record else ''
-        return self.php.run('/work/boot.php', f'/?plugins={",".join(plugins)}{recording}{more}')
+        return self.php.run('/bench/boot.php', f'/?plugins={",".join(plugins)}{recording}{more}')
 
     def recorded(self, nonce: str, plugins: tuple[str, ...]) -> Part:
         """Read what the flight recorder left."""
@@ -98,7 +98,7 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         shutil.copy(file, work if file.name == 'boot.php' else plugins)
     shutil.copy(PHP_SIDE / 'compile.php', work)
     (work / 'recorder.php').write_text(text_of('recorder.php'))
-    with php(request.param, {work: '/work', bundle().wordpress: '/wordpress'}) as running:
+    with php(request.param, {work: '/bench', bundle().wordpress: '/wordpress'}) as running:
         yield Bench(running, work)
 
 
@@ -217,7 +217,7 @@ class Armed:
     def visited(self, header: str | None) -> dict[str, Any]:
         """Make a request and return what became of it."""
         headers = {} if header is None else {'x-wpaudit': header}
-        seen = self.bench.php.run('/work/must-use.php', headers=headers)
+        seen = self.bench.php.run('/bench/must-use.php', headers=headers)
         assert (seen.exit, seen.errors) == (0, ''), seen
         said: dict[str, Any] = json.loads(seen.body)
         assert said['notices'] == []
@@ -227,7 +227,7 @@ class Armed:
 def write_config(directory: Path, key: Key) -> None:
     """Write the run's configuration as `state.php` does."""
     config = {
-        'key': _b64(key.secret), 'marks': '/work/run/marks', 'theme': 'twenty',
+        'key': _b64(key.secret), 'marks': '/bench/run/marks', 'theme': 'twenty',
         'suspects': [_b64(os.fsencode(name)) for name in key.suspects],
         'login': {'user': 7, 'verifier': 'v', 'expires': 4102444800},
     }
@@ -284,7 +284,7 @@ BAD = {
     'a field more': GOOD + ';',
     'another version': forged(GOOD, 0, 'v2', sign=True),
     'another nonce': forged(GOOD, 1, 'f' * 24),
-    'a nonce that is a path': forged(GOOD, 1, '../../../../work/x', sign=True),
+    'a nonce that is a path': forged(GOOD, 1, '../../../../bench/x', sign=True),
     'a nonce that is short': forged(GOOD, 1, 'ab', sign=True),
     'another moment': forged(GOOD, 2, '4102444800'),
     'the past': forged(GOOD, 2, '1700000000', sign=True),
@@ -378,7 +378,7 @@ def test_the_agent_answers_in_json_behind_its_sentinel(bench: Bench) -> None:
     ]
     lines = [line for line, _ in QUESTIONS] + extended
     (bench.work / 'questions').write_text(''.join(f'{line}\n' for line in lines) + '{"id": 9, "op": "ping"} and no end')
-    seen = bench.php.run('/work/serve.php')
+    seen = bench.php.run('/bench/serve.php')
     assert (seen.exit, seen.errors) == (0, '')
     said = [line for line in seen.body.splitlines() if line]
     assert all(line.startswith('@zoo:{"id":') for line in said), seen.body
@@ -414,7 +414,7 @@ def test_a_whole_wordpress_answers_recorded_probes(version: str, site: Lab, tmp_
         header = key.header(nonce, frozenset(off), theme=False, record=record)
         return running.run('/site/index.php', headers={'host': urlsplit(site.url).netloc, 'x-wpaudit': header})
 
-    with php(version, {tmp_path / 'site': '/site', tmp_path / 'run': '/work/run'}) as running:
+    with php(version, {tmp_path / 'site': '/site', tmp_path / 'run': '/bench/run'}) as running:
         plain = asked('a' * 24, broken, record=False)
         seen = asked('b' * 24, broken, record=True)
         failed = asked('c' * 24, record=True)
