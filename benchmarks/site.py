@@ -28,6 +28,7 @@ from fixtures.lab import Lab
 
 CRASHER = 'crash-worker'
 SEARCHING = ('search', 'certificate')
+KINDS = (('isolated',), ('isolated', '--no-triage'), ('live',))
 
 LOOP = """
 cd {path}
@@ -50,9 +51,12 @@ def main() -> None:
         print(f'{len(files)} plugins, the culprit at place {place}, {options.runs} runs each\n')
         loops = [_loop(lab, files) for _ in range(max(1, options.runs // 2))]
         lab.activate(files)  # the loop leaves the culprit off and the order changed
-        runs = {mode: [_bisect(lab, mode) for _ in range(options.runs)] for mode in ('isolated', 'live')}
-    _isolated(runs['isolated'], loops)
-    _live(runs['live'])
+        # By turns, since a machine has better and worse minutes.
+        made = [[_bisect(lab, *how) for how in KINDS] for _ in range(options.runs)]
+    isolated, bare, live = zip(*made, strict=True)
+    _isolated('isolated', isolated, loops)
+    _isolated('isolated, without looking what kind of failure it is (--no-triage)', bare, loops)
+    _live(live)
 
 
 def _options() -> argparse.Namespace:
@@ -90,11 +94,12 @@ def _loop(lab: Lab, files: Sequence[str]) -> float:
     return time.monotonic() - started
 
 
-def _bisect(lab: Lab, mode: str) -> dict[str, Any]:
+def _bisect(lab: Lab, mode: str, *more: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as state:
         argv = [
             sys.executable, '-m', 'wpaudit', 'bisect', '--host', lab.target, '--url', lab.url, '--mode', mode,
             '--quiet', '--identity', str(lab.identity), '--known-hosts', str(lab.known_hosts), '--format', 'json',
+            *more,
         ]
         started = time.monotonic()
         done = subprocess.run(
@@ -113,12 +118,12 @@ def _median(runs: Sequence[dict[str, Any]], key: str) -> float:
     return statistics.median(float(run[key]) for run in runs)
 
 
-def _isolated(runs: Sequence[dict[str, Any]], loops: Sequence[float]) -> None:
+def _isolated(title: str, runs: Sequence[dict[str, Any]], loops: Sequence[float]) -> None:
     needed = [run['connect_seconds'] + run['agent_start_seconds'] + run['probe_seconds'] for run in runs]
     own = statistics.median(run['wall'] / need for run, need in zip(runs, needed, strict=True))
     loop = statistics.median(loops)
     wall = _median(runs, 'wall')
-    print('isolated')
+    print(title)
     print(f'  one-by-one loop / wpaudit              {loop / wall:6.1f} x     (goal: at least 10)')
     print(f'  {loop:.1f} s / {wall:.2f} s')
     print(f'  wpaudit / (connect + start + probes)   {own:6.2f} x     (goal: at most 1.5)')

@@ -28,10 +28,6 @@ from wpaudit.commands.listing import listing
 from wpaudit.commands.opinion import Looking
 from wpaudit.commands.options import Options
 from wpaudit.commands.restore import restore
-from wpaudit.commands.verdict import Findings
-from wpaudit.commands.verdict import confidence
-from wpaudit.commands.verdict import probe_counts
-from wpaudit.commands.verdict import rate
 from wpaudit.domain import Check
 from wpaudit.domain import Gap
 from wpaudit.domain import Inventory
@@ -62,6 +58,7 @@ from wpaudit.sites.wpcli import WpCliSite
 
 if TYPE_CHECKING:
     from wpaudit.commands.glance import Glance
+    from wpaudit.commands.verdict import Findings
 
 LIKELY = 0.6  # a kind of failure that is told in the verdict
 
@@ -225,6 +222,8 @@ def run_bisect(
             layers=lambda inventory: tuple(firewalls.layers(ground(inventory)).values()),
             looking=_looking(asked, site) if options.triage and not asked.run else None,
         )
+        from wpaudit.commands.verdict import probe_counts  # by now it is loaded
+
         advice = _rule_advice(findings, ground, asked, place)
         costs = {**probe_counts(findings), **site.costs(), 'connect_seconds': round(connection.seconds, 4)}
     report = replace(
@@ -295,6 +294,9 @@ def _rule_advice(findings: Findings, ground: _Ground, asked: Asked, place: Place
 
 
 def _report(findings: Findings, place: Place, rules: Mapping[str, tuple[str, ...]]) -> Report:
+    from wpaudit.commands.verdict import confidence
+    from wpaudit.commands.verdict import rate
+
     facts = findings.inventory.facts
     server = next((record for record in findings.trial.server if record), '')
     fix = findings.fixes[0] if findings.fixes else ()

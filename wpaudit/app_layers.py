@@ -8,10 +8,10 @@ from collections.abc import Callable
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from wpaudit.commands.bisect import RULES
-from wpaudit.commands.verdict import Findings
+from wpaudit.commands.layered import RULES
 from wpaudit.domain import Check
 from wpaudit.domain import Gap
 from wpaudit.domain import Inventory
@@ -25,6 +25,9 @@ from wpaudit.firewalls import layers
 from wpaudit.firewalls.acting import may_root
 from wpaudit.ports import Ground
 from wpaudit.ports import Shell
+
+if TYPE_CHECKING:
+    from wpaudit.commands.verdict import Findings
 
 MOST_ADVICE = 3  # changes told for one rule; the narrowest come first
 

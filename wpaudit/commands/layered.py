@@ -30,6 +30,7 @@ from wpaudit.ports import Site
 from wpaudit.ports import Step
 from wpaudit.ports import Switcher
 
+RULES = 'firewall rules'
 _SHOWN = 4  # ids listed before "and N more"
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from functools import cached_property
 from importlib import resources
 
 LONGEST = 2048  # characters of a line that are looked at
@@ -27,20 +28,30 @@ _PLUGIN = re.compile(r'/wp-content/(?:mu-)?plugins/([^/\s:\'"()]{1,100}+)')
 class Signature:
     """One wording. ``to`` is ``php`` or ``proxy`` where the same words mean different things for php-fpm and a proxy.
 
-    ``ours`` ones happen all day on every host, so that only lines about our own requests count. ``then`` finds one more
-    name after the match.
+    ``ours`` ones happen all day on every host, so that only lines about our own requests count. ``after`` finds one
+    more name after the match. Expressions are compiled when a line ``has`` what they begin with: most never are.
     """
 
     id: str
     sources: tuple[str, ...]
     has: str
-    pattern: re.Pattern[str]
+    expression: str
     clue: str
     meaning: str
     to: str = ''
     ours: bool = False
     plugin: bool = False
-    then: re.Pattern[str] | None = None
+    after: str = ''
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """The wording itself."""
+        return re.compile(self.expression, re.MULTILINE)
+
+    @cached_property
+    def then(self) -> re.Pattern[str] | None:
+        """What may come after it."""
+        return re.compile(self.after) if self.after else None
 
 
 @dataclass(frozen=True)
@@ -59,10 +70,9 @@ def signatures() -> tuple[Signature, ...]:
     rows = json.loads(resources.files(__package__).joinpath('signatures.json').read_text(encoding='utf-8'))
     return tuple(
         Signature(
-            id=row['id'], sources=tuple(row['sources']), has=row['has'],
-            pattern=re.compile(row['pattern'], re.MULTILINE),
+            id=row['id'], sources=tuple(row['sources']), has=row['has'], expression=row['pattern'],
             clue=row['clue'], meaning=row['meaning'], to=row.get('to', ''), ours=row.get('ours', False),
-            plugin=row.get('plugin', False), then=re.compile(row['then']) if 'then' in row else None)
+            plugin=row.get('plugin', False), after=row.get('then', ''))
         for row in rows
     )
 
