@@ -27,7 +27,7 @@ RANKS = {
     'edge': 5,
     'commands': 4, 'shells': 4, 'sites': 4, 'firewalls': 4, 'probes': 4, 'report': 4, 'journal': 4,
     'engine': 3, 'triage': 3, 'ports': 2, 'signals': 2, 'facts': 1.5,
-    'domain': 1, 'errors': 1, 'intervals': 1, 'versions': 1, '': 0,
+    'domain': 1, 'errors': 1, 'intervals': 1, 'nginx_syntax': 1, '': 0,
 }
 ADAPTERS = {'shells', 'sites', 'firewalls', 'probes', 'report', 'journal'}
 IMPURE = {'os', 'sys', 'socket', 'subprocess', 'threading', 'time', 'pathlib'}
@@ -37,7 +37,7 @@ ONLY_IN = {
     'certifi': ('probes/',),
     'click': ('cli.py', 'cli_options.py', 'cli_output.py', 'edge.py'),
     'h2': ('probes/',),
-    'crossplane': ('sites/', 'firewalls/'),
+    'crossplane': ('nginx_syntax.py',),
     'rich': ('report/',),
     'yaml': ('shells/',),
 }

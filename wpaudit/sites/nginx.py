@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from dataclasses import field
 
 from wpaudit.domain import Gap
+from wpaudit.nginx_syntax import Directive
+from wpaudit.nginx_syntax import parsed
 from wpaudit.sites.configs import Fetched
 from wpaudit.sites.configs import Files
 from wpaudit.sites.configs import joined_path
 from wpaudit.sites.hostask import Process
-from wpaudit.sites.nginx_syntax import Directive
-from wpaudit.sites.nginx_syntax import parse
 from wpaudit.sites.servers import Found
 from wpaudit.sites.servers import Listen
 from wpaudit.sites.servers import LogFile
@@ -136,12 +136,12 @@ class Config:
         self._fetched.fetch(files, [self._instance.config], self._included, what='nginx:', quiet=quiet)
 
     def _included(self, path: str, text: str) -> Iterator[str]:
-        try:
-            self._parsed[path] = parse(text)
-        except ValueError as error:
-            self.gaps.append(Gap(f'nginx: {path}', str(error)))
+        read = parsed(text)
+        if read.errors and not read.directives:
+            self.gaps.append(Gap(f'nginx: {path}', read.errors[0]))
             return
-        yield from self._patterns(self._parsed[path])
+        self._parsed[path] = read.directives
+        yield from self._patterns(read.directives)
 
     def _patterns(self, block: Iterable[Directive]) -> Iterator[str]:
         for one in block:

@@ -7,9 +7,7 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from wpaudit.firewalls.netfilter.nginx_text import Directive
 from wpaudit.firewalls.netfilter.nginx_text import Unreadable
-from wpaudit.firewalls.netfilter.nginx_text import every
 from wpaudit.firewalls.netfilter.nginx_text import parse
 from wpaudit.firewalls.netfilter.nginx_text import written
 from wpaudit.firewalls.netfilter.shadow import Outline
@@ -17,6 +15,8 @@ from wpaudit.firewalls.netfilter.shadow import Peer
 from wpaudit.firewalls.netfilter.shadow import Place
 from wpaudit.firewalls.netfilter.shadow import configuration
 from wpaudit.firewalls.netfilter.shadow import outlined
+from wpaudit.nginx_syntax import Directive
+from wpaudit.nginx_syntax import every
 
 SITE = r'''
 user www-data; worker_processes auto; pid /run/nginx.pid; error_log /var/log/nginx/error.log;

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from fixtures.config_files import ConfigFiles
+from wpaudit.nginx_syntax import parsed
 from wpaudit.sites import nginx
 from wpaudit.sites.hostask import Process
 from wpaudit.sites.nginx import Instance
-from wpaudit.sites.nginx_syntax import parse
 from wpaudit.sites.servers import Found
 from wpaudit.sites.servers import Vhost
 from wpaudit.sites.servers import Wanted
@@ -152,7 +152,7 @@ def test_a_host_cannot_make_us_read_our_own_files(tmp_path: Path) -> None:
     secret.write_text('http { server { root /stolen; } }')
     found = of(f'include {secret}; http {{ server {{ root /w; }} }}')
     assert [vhost.root for vhost in found.vhosts] == ['/w']
-    assert 'stolen' not in repr(parse(f'include {secret};'))
+    assert 'stolen' not in repr(parsed(f'include {secret};'))
 
 
 @pytest.mark.parametrize(('names', 'roots', 'wanted', 'index'), [

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import posixpath
 import re
-import tempfile
 from collections.abc import Iterator
-from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 from wpaudit.domain import Gap
 from wpaudit.firewalls.modsecurity.files import Collected
@@ -28,13 +24,13 @@ from wpaudit.firewalls.modsecurity.scopes import Scope
 from wpaudit.firewalls.modsecurity.seclang import Engine
 from wpaudit.firewalls.modsecurity.seclang import pieces
 from wpaudit.firewalls.reading import HostFile
+from wpaudit.nginx_syntax import Directive
+from wpaudit.nginx_syntax import every
+from wpaudit.nginx_syntax import parsed
 from wpaudit.ports import Shell
 
 _PORT = re.compile(r'(?:.*:)?(\d{1,5})\Z')
-_PRIVATE = 0xE000  # private use area of Unicode: where bytes wait while crossplane, which drops them, reads the text
 _DEEPEST = 50       # blocks within blocks
-
-Statement = Mapping[str, Any]
 
 
 def nginx_configuration(shell: Shell, path: str) -> tuple[Configuration, tuple[Gap, ...]]:
@@ -64,49 +60,18 @@ class _Parser:
 
     def __init__(self) -> None:
         self.gaps: list[Gap] = []
-        self._parsed: dict[str, list[Statement]] = {}
 
-    def statements(self, text: str, path: str = '') -> list[Statement]:
-        """Return the directives of one file. What crossplane could not parse is a gap."""
-        if text not in self._parsed:
-            self._parsed[text], error = _parsed(text)
-            if error and path:
-                self.gaps.append(Gap(path, f'cannot be parsed to its end: {error}'))
-        return self._parsed[text]
+    def statements(self, text: str, path: str = '') -> tuple[Directive, ...]:
+        """Return the directives of one file. What nginx would not read either is a gap."""
+        read = parsed(text)
+        missing = [Gap(path, f'{error}; what comes behind is not read') for error in read.errors if path]
+        self.gaps += [gap for gap in missing if gap not in self.gaps]
+        return read.directives
 
     def included(self, text: str) -> list[str]:
         """Return the patterns of ``include``, wherever in the file."""
-        every = _every(self.statements(text))
-        return [one['args'][0] for one in every if one['directive'] == 'include' and one['args']]
-
-
-def _parsed(text: str) -> tuple[list[Statement], str]:
-    import crossplane  # type: ignore[import-untyped] # has no types; only hosts with nginx need it
-
-    with tempfile.TemporaryDirectory(prefix='wpaudit-') as directory:
-        file = Path(directory) / 'nginx.conf'
-        file.write_text(_hidden(text), encoding='utf-8')
-        found = crossplane.parse(str(file), single=True, check_ctx=False, check_args=False)['config'][0]
-    error = '; '.join(f'{one["error"].partition(" in ")[0]} in line {one["line"]}' for one in found['errors'])
-    return [_shown(one, _DEEPEST) for one in found['parsed']], error
-
-
-def _hidden(text: str) -> str:
-    return ''.join(chr(_PRIVATE + ord(one) - 0xDC00) if '\udc80' <= one <= '\udcff' else one for one in text)
-
-
-def _shown(statement: dict[str, Any], depth: int) -> Statement:
-    """Undo ``_hidden`` in all of a statement, down to a depth that no configuration needs."""
-    args = [''.join(chr(ord(one) - _PRIVATE + 0xDC00) if '\ue080' <= one <= '\ue0ff' else one for one in argument)
-            for argument in statement['args']]
-    block = [_shown(one, depth - 1) for one in statement.get('block', ())] if depth else []
-    return {'directive': statement['directive'], 'line': statement['line'], 'args': args, 'block': block}
-
-
-def _every(statements: Sequence[Statement]) -> Iterator[Statement]:
-    for one in statements:
-        yield one
-        yield from _every(one['block'])
+        found = every(self.statements(text))
+        return [one.args[0] for one in found if one.name == 'include' and one.args]
 
 
 @dataclass
@@ -160,20 +125,20 @@ class _Walk:
             draft = self.drafts[draft.outer]
         return bool(draft.on)
 
-    def _block(self, file: HostFile, statements: Sequence[Statement], within: tuple[HostFile, ...], at: int) -> None:
+    def _block(self, file: HostFile, statements: Sequence[Directive], within: tuple[HostFile, ...], at: int) -> None:
         for one in statements:
-            words = one['args']
-            if one['directive'] == 'include' and words:
+            words = one.args
+            if one.name == 'include' and words:
                 for inner in self._splicer.files_at(absolute(words[0], self._base), within):
                     self._block(inner, self._parser.statements(inner.text, inner.path), (*within, inner), at)
-            elif one['block']:
-                self.drafts.append(_Draft(at, server=one['directive'] == 'server'))
-                self._block(file, one['block'], within, len(self.drafts) - 1)
+            elif one.block:
+                self.drafts.append(_Draft(at, server=one.name == 'server'))
+                self._block(file, one.block, within, len(self.drafts) - 1)
             elif words:
                 self._directive(file.path, one, self.drafts[at], at)
 
-    def _directive(self, path: str, statement: Statement, draft: _Draft, at: int) -> None:
-        name, words, line = statement['directive'], statement['args'], statement['line']
+    def _directive(self, path: str, statement: Directive, draft: _Draft, at: int) -> None:
+        name, words, line = statement.name, statement.args, statement.line
         if name == 'modsecurity':
             draft.on = words[0].lower() == 'on'
         elif name == 'error_log':

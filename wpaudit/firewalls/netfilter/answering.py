@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wpaudit.firewalls.netfilter.matching import parsed
-from wpaudit.firewalls.netfilter.nginx_text import Directive
+from wpaudit.nginx_syntax import Directive
 
 HIGHEST_PORT = 65535
 

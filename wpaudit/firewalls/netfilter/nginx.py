@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from importlib import resources
 
 from wpaudit.firewalls.netfilter.clues import recent
-from wpaudit.firewalls.netfilter.nginx_text import Directive
-from wpaudit.firewalls.netfilter.nginx_text import every
+from wpaudit.nginx_syntax import Directive
+from wpaudit.nginx_syntax import every
 from wpaudit.ports import Shell
 
 SECONDS = 60.0

@@ -27,7 +27,6 @@ from wpaudit.firewalls.netfilter.matching import may_match
 from wpaudit.firewalls.netfilter.nginx import Nginx
 from wpaudit.firewalls.netfilter.nginx import error_logs
 from wpaudit.firewalls.netfilter.nginx import running
-from wpaudit.firewalls.netfilter.nginx_text import Directive
 from wpaudit.firewalls.netfilter.nginx_text import Unreadable
 from wpaudit.firewalls.netfilter.nginx_text import unfolded
 from wpaudit.firewalls.netfilter.reading import Read
@@ -38,6 +37,7 @@ from wpaudit.firewalls.netfilter.shadow import Peer
 from wpaudit.firewalls.netfilter.shadow import outlined
 from wpaudit.firewalls.reading import State
 from wpaudit.firewalls.reading import read_files
+from wpaudit.nginx_syntax import Directive
 from wpaudit.ports import Ground
 from wpaudit.ports import Shell
 

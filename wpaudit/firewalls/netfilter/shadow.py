@@ -21,9 +21,9 @@ from urllib.parse import urlsplit
 from wpaudit.firewalls.netfilter.answering import HIGHEST_PORT
 from wpaudit.firewalls.netfilter.answering import answering
 from wpaudit.firewalls.netfilter.matching import parsed
-from wpaudit.firewalls.netfilter.nginx_text import Directive
 from wpaudit.firewalls.netfilter.nginx_text import Unreadable
-from wpaudit.firewalls.netfilter.nginx_text import every
+from wpaudit.nginx_syntax import Directive
+from wpaudit.nginx_syntax import every
 
 SECRET, CLIENT = 'X-Wpaudit-Shadow', 'X-Wpaudit-Client'
 PORTS: Mapping[str, int] = {'http': 80, 'https': 443}
