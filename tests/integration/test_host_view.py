@@ -520,6 +520,7 @@ def test_lines_about_a_crash(site: Lab, open_site: OpenSite) -> None:
     since = time.time()
     assert site.get(f'/?{MARKER}')[0] == 502
     eventually(after(site, 'fpm', 'exited on signal 11'))
+    eventually(after(site, 'nginx-access', MARKER))  # its line is written when the answer has gone out
     lines, gaps = view.lines(since, [MARKER])
     assert 'recv() failed (104: Connection reset by peer)' in texts(lines, 'nginx')
     assert 'exited on signal 11 (SIGSEGV)' in texts(lines, 'php-fpm')
