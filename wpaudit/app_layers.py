@@ -58,6 +58,8 @@ def _firewall(name: str, found: Sequence[Suspect], gaps: Sequence[Gap]) -> Check
     live = sum(bool(one.live_only) and not one.stuck for one in found)
     detail = f'{len(found)} rules, {switched - live} of them can be switched for single requests'
     detail += f', {live} for everybody only' if live else ''
+    if not found:
+        detail = 'no rule is listed'
     reasons = [*(one.stuck or one.live_only for one in found), *(f'{one.what}: {one.why}' for one in gaps)]
     return Check(name, None, detail, '; '.join(filter(None, dict.fromkeys(reasons))))
 

@@ -93,6 +93,7 @@ def test_without_the_file_each_gap_names_what_opens_it(space: Namespace, tmp_pat
     assert found == ()
     told = re.sub(r'.*NOPASSWD: ', f'{LOGIN} ALL=(root) NOPASSWD: ', gaps[0].why)
     opened = FIREWALLS['netfilter']().layer_of(ground(space, tmp_path, [told])).listing()
+    assert '/bin/sh' not in told
     assert len(opened[0]) == 1
     assert opened[1] == ()
 

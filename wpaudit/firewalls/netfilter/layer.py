@@ -42,6 +42,7 @@ from wpaudit.firewalls.netfilter.reading import Read
 from wpaudit.firewalls.netfilter.reading import Reader
 from wpaudit.firewalls.netfilter.reading import account_of
 from wpaudit.firewalls.netfilter.reading import look_argv
+from wpaudit.firewalls.netfilter.reading import opening
 from wpaudit.firewalls.netfilter.remedy import remedies
 from wpaudit.firewalls.netfilter.rules import NFT
 from wpaudit.firewalls.netfilter.rules import Rule
@@ -177,7 +178,10 @@ class NetfilterLayer:
             read = Reader(Acting(self._ground.shell, _SUDO)).read_by(account)
             if read.ruleset.chains:
                 return _Known(read, *suspected(read), why=why)
-        return _Known(Read(Ruleset(), (), account), gaps=(Gap(RULES, why),) if account.tools else (), why=why)
+        line = opening(account)
+        how = 'this line in sudoers opens them' if self._ground.sudo else 'use --sudo, with this line in sudoers'
+        told = f'only root may read them; {how}: {line}'
+        return _Known(Read(Ruleset(), (), account), gaps=(Gap(RULES, told),) if line else (), why=why)
 
 
 def layer_of(ground: Ground) -> Layer:

@@ -30,6 +30,7 @@ SAVERS = (
     'ip6tables-nft-save',
 )
 TOOLS = ('nft', *SAVERS, 'ipset')
+_LISTINGS = (('nft', '-j', '-a', 'list', 'ruleset'), ('nft', '-a', 'list', 'ruleset'))
 _SSH_WORDS = 4  # $SSH_CONNECTION: client address and port, server address and port (ssh(1))
 
 # Where root's programs are is not on every account's PATH. Says "key value" lines.
@@ -93,6 +94,13 @@ def account_of(said: bytes) -> Account:
     return found
 
 
+def opening(account: Account) -> str:
+    """Return the line of sudoers(5) that lets an account list the rules and nothing else; '' without any tool."""
+    asked = (*_LISTINGS, *((program, '-c') for program in SAVERS), ('ipset', 'save'))
+    commands = [' '.join((account.tools[name], *words)) for name, *words in asked if name in account.tools]
+    return f'{account.user or "USER"} ALL=(root) NOPASSWD: {", ".join(commands)}' if commands else ''
+
+
 class Reader:
     """Reads all rules of one host, over a ``shell`` that is root's, or at least may run these tools as root."""
 
@@ -116,8 +124,7 @@ class Reader:
         """Read both listings of nft until they are of one state, or say that they would not be."""
         found = Ruleset()
         for _ in range(ATTEMPTS):
-            listed = self._run(account, ('nft', '-j', '-a', 'list', 'ruleset'))
-            text = self._run(account, ('nft', '-a', 'list', 'ruleset'))
+            listed, text = (self._run(account, words) for words in _LISTINGS)
             if listed is None or text is None:
                 return found
             try:
