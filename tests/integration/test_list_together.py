@@ -57,7 +57,8 @@ def host(space: Namespace) -> Iterator[Ground]:
     rules = f'SecRuleEngine On\nInclude /etc/modsecurity/crs/crs-setup.conf\nInclude {CRS}/*.conf\n'
     with Apache(more=modules + rules) as server:
         server.site(server.docroot, HTACCESS)
-        yield Ground(space.shell, str(server.docroot), f'http://lab.test:{server.port}/')
+        # Not by the server's name, which other tests' servers on this machine have too.
+        yield Ground(space.shell, str(server.docroot), f'http://127.0.0.1:{server.port}/')
 
 
 @pytest.fixture(scope='module')

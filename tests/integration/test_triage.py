@@ -29,7 +29,7 @@ from fixtures.scenarios.running import Run
 from fixtures.scenarios.running import triage
 from fixtures.scenarios.running import visited
 
-LANES = ('apache', 'mariadb', *['sqlite'] * 6)  # a run takes one second of computing in seven
+LANES = ('apache', 'mariadb', *['sqlite'] * 3)  # a run takes one second of computing in seven
 MOST_REQUESTS = 40
 # Looked at a second time from outside alone: less can be seen then, and nothing may be made up.
 BLIND = tuple(replace(SCENARIOS[name], name=f'{name}-blind', from_host=False) for name in (

@@ -160,12 +160,10 @@ class Counter:
             self.requests += 1
             self._now += 1
             self.most = max(self.most, self._now)
-        try:
-            talk.pause(self._seconds)
-            self._answer(talk)
-        finally:
-            with self._lock:
-                self._now -= 1
+        talk.pause(self._seconds)
+        with self._lock:  # before the answer, after which the next request may be here sooner than we get on
+            self._now -= 1
+        self._answer(talk)
 
 
 def counted(tmp_path: Path, lab: Lab, counter: Counter) -> Run:

@@ -22,7 +22,7 @@ MOST = 2000  # lines that are looked at
 _AROUND = 3.0       # seconds between a failing request and a line about it: clocks, buffers, and a proxy that retries
 _ABOUT_OTHERS = 0.5  # what a line counts that may be about another request: the site fails for others the same way
 _SERVERS = frozenset({'nginx', 'apache'})
-_DEATHS = frozenset({'worker-crashed', 'worker-killed'})
+_DEATHS = frozenset({'worker-crashed', 'worker-killed', 'worker-terminated', 'worker-killed-slow'})
 _STATUS = re.compile(r'" ([1-5]\d\d) (?:\d|-)')  # of the common log format and what extends it
 
 

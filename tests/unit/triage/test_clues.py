@@ -134,6 +134,13 @@ def test_every_clue_that_the_code_makes_is_in_the_table() -> None:
 
 # -- lines ----------------------------------------------------------------------------------------
 
+KILLED = '[14-Nov-2023 22:13:20] WARNING: [pool www] child 7 exited on signal {} (SIG{}) after 6.2 seconds from start'
+TOO_LONG = (
+    "[14-Nov-2023 22:13:20] WARNING: [pool www] child 7, script '/srv/www/index.php' (request: \"GET /index.php\") "
+    'execution timed out (3.1 sec), terminating'
+)
+
+
 def told(*lines: w.LogLine, looks: tuple[Look, ...] = (), gaps: tuple[Gap, ...] = ()) -> dict[str, float]:
     return kinds(bad(*looks, lines=lines, host=replace(w.HOST, clock=100.0), gaps=gaps))
 
@@ -156,6 +163,14 @@ def test_lines_that_say_the_same_are_told_once() -> None:
     crashed, fatal = (clue for clue in clues(scene, ()) if clue.source in {'php-fpm', 'nginx'})
     assert crashed.reason.endswith('and 29 more like it')
     assert (fatal.plugin, fatal.strength) == ('acme', 0.5)
+
+
+def test_how_most_processes_died_counts_and_another_death_among_them_as_little_as_it_is_rare() -> None:
+    killed = [w.line('php-fpm', KILLED.format(9, 'KILL'), at=w.NOW + 100.5)] * 15
+    found = told(*killed, w.line('php-fpm', KILLED.format(15, 'TERM'), at=w.NOW + 100.5),
+                 w.line('php-fpm', TOO_LONG, at=w.NOW + 100.5))
+    assert found['worker-killed'] == 1.0
+    assert found['worker-terminated'] == found['worker-killed-slow'] == pytest.approx(1 / 15)
 
 
 def test_what_every_host_logs_all_day_counts_only_about_us() -> None:
