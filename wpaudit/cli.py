@@ -226,8 +226,9 @@ Examples:
 @click.option('--log', 'logs', multiple=True, metavar='FILE', help='Log on the host to read; repeatable.')
 @click.option('--max-time', type=Seconds(5, 3600), default=120, show_default=True, help='Seconds.')
 @click.option('--costs', is_flag=True,
-              help='Record what one request costs each plugin. For that request a must-use plugin is put on the host; '
-                   'it expires by itself, is removed, and the site is verified to be as it was.')
+              help='Record what one request costs each plugin through the web server, with headers and outgoing '
+                   'requests. For that request a must-use plugin is put on the host; it expires by itself, is removed, '
+                   'and the site is verified to be as it was.')
 @click.option('--as-user', default='', metavar='LOGIN',
               help='Look logged in as this user too, no password needed. For it a must-use plugin is put on the '
                    'host, as with --costs.')
@@ -235,8 +236,8 @@ def triage(**values: Any) -> None:
     """Say what kind of failure a site has and where it comes from. Changes nothing.
 
     Looks from outside: the page again and again, at each address, past caches, as other devices. With --host also
-    from the host: its web server, php-fpm and WordPress directly, and its logs. At most 40 requests, fewer when the
-    site seems overloaded.
+    from the host: its web server, php-fpm and WordPress directly, its logs, and what a page that works costs each
+    plugin. At most 40 requests, fewer when the site seems overloaded.
 
     \b
     Exit codes: 0 healthy; 1 the cause is named; 6 it is not clear; 4 could not look; 2 usage; 70 a bug;

@@ -15,6 +15,7 @@ from typing import Protocol
 from typing import runtime_checkable
 
 from wpaudit.domain import Answer
+from wpaudit.domain import Cost
 from wpaudit.domain import Evidence
 from wpaudit.domain import Exemption
 from wpaudit.domain import Gap
@@ -280,6 +281,13 @@ class Inside(Protocol):
         """Send ``request`` from the host: HOST_PUBLIC, HOST_LOOPBACK, FASTCGI or INSIDE.
 
         What the site does is in the Look; raises SiteError when this host offers no such look: a gap, not an answer.
+        """
+
+    def costs(self, request: Request, *, timeout: float) -> tuple[Cost, ...]:
+        """Let PHP of the command line make the page again, and return what it costs each plugin, the dearest first.
+
+        As with INSIDE nothing is written and nothing goes out, so that an outgoing request takes no time here, and what
+        PHP itself sends as a header does not count. Raises SiteError when the page does not come to its end.
         """
 
     def lines(

@@ -315,13 +315,43 @@ def test_inside_writes_nothing_whatever_plugins_try(site: Lab, open_site: OpenSi
     assert site.mails == []
 
 
+def not_even_in_cli(site: Lab) -> None:
+    """Let the plugin that crashes workers spare nobody."""
+    spares_cli = site.path / 'wp-content' / 'mu-plugins' / 'spares-nobody.php'
+    spares_cli.parent.mkdir(exist_ok=True)
+    spares_cli.write_text("<?php define( 'CRASH_WORKER_IN_CLI', true );\n")
+
+
+@pytest.mark.parametrize('site', ['sqlite', 'mariadb', 'multisite'], indirect=True)
+def test_what_a_page_costs_each_plugin_is_recorded_without_a_change(
+    site: Lab, open_site: OpenSite, unchanged: Unchanged,
+) -> None:
+    faulty(site, 'writer', 'mailer')
+    view = view_of(open_site(site))
+    with unchanged(site):
+        costs = view.costs(Request(f'{site.url}/?{MARKER}'), timeout=20)
+    listed = {suspect for one in costs for suspect in one.suspects}
+    assert listed >= {*site.active(), *(site.active(network=True) if len(site.blogs) > 1 else ())}
+    writer = next(one for one in costs if one.name == 'writer')
+    assert (writer.calls > 0, writer.queries > 0) == (True, True)
+    assert site.mails == []
+
+
+@pytest.mark.parametrize(('fault', 'why'), [('crash-worker', 'SIGSEGV'), ('fatal', 'fatal.php')])
+def test_a_page_that_does_not_come_to_its_end_has_no_costs(
+    site: Lab, open_site: OpenSite, unchanged: Unchanged, fault: str, why: str,
+) -> None:
+    faulty(site, fault)
+    not_even_in_cli(site)
+    with unchanged(site), pytest.raises(SiteError, match=why):
+        view_of(open_site(site)).costs(Request(site.url), timeout=20)
+
+
 def test_a_crash_inside_is_a_signal_and_not_the_end_of_the_agent(
     site: Lab, open_site: OpenSite, unchanged: Unchanged,
 ) -> None:
     faulty(site, 'crash-worker')
-    spares_cli = site.path / 'wp-content' / 'mu-plugins' / 'spares-nobody.php'
-    spares_cli.parent.mkdir(exist_ok=True)
-    spares_cli.write_text("<?php define( 'CRASH_WORKER_IN_CLI', true );\n")
+    not_even_in_cli(site)
     view = view_of(open_site(site))
     with unchanged(site):
         crashed = look(view, site, Purpose.INSIDE)

@@ -61,7 +61,11 @@ FROM_HOST = {
     Purpose.HOST_PUBLIC: "the request from the host to the site's public name",
 }
 INSIDE = 'the request inside PHP'
-UNMEASURED = 'what the page costs each plugin: --costs measures it, which changes the host for that one request'
+COSTS = 'what plugins cost'
+COSTED = (
+    'what the page costs each plugin is as PHP of the command line makes it, without OPcache and most headers, with '
+    'outgoing requests held back; through the web server --costs measures it, which changes the host for that request'
+)
 NO_HOST = (
     'not given: with --host TARGET triage also asks its web server, php-fpm and WordPress directly, and reads its '
     'logs, memory, disks and php-fpm pools'
@@ -131,7 +135,8 @@ class _Run:
         self._insides = self._page.url  # the page that was asked for inside PHP
         self._state: HostState | None = None
         self._lines: tuple[LogLine, ...] = ()
-        self._costs: tuple[Cost, ...] = ()
+        self._costs: tuple[Cost, ...] = ()   # measured through the web server
+        self._costed: tuple[Cost, ...] = ()  # as PHP of the command line has it
         self._asks: list[Ask] = []
         self._gaps: list[Gap] = []
         self._notes: list[str] = []
@@ -156,13 +161,10 @@ class _Run:
         return Seen(
             url=self._page.url, looks=tuple(sorted(self._pace.looks, key=lambda look: look.at)),
             resolutions=(self._reach.resolution,), handshakes=self._reach.handshakes, lines=self._lines,
-            host=self._state, costs=self._costs, gaps=(*self._reach.gaps, *self._gaps),
-            notes=(*self._reach.notes, *self._notes, *self._pace.notes(), *self._unmeasured()),
+            host=self._state, costs=self._costs or self._costed, gaps=(*self._reach.gaps, *self._gaps),
+            notes=(*self._reach.notes, *self._notes, *self._pace.notes(),
+                   *([COSTED] if self._costed and not self._costs else [])),
         )
-
-    def _unmeasured(self) -> list[str]:
-        works = False in looks.plain(self._pace.looks)
-        return [UNMEASURED] if works and self._hosted is not None and self._hosted.measure is None else []
 
     # -- from here --------------------------------------------------------------------------------
 
@@ -295,6 +297,16 @@ class _Run:
         if self._page.url != self._insides:  # it led elsewhere
             self._pace.looks = [look for look in self._pace.looks if look.purpose is not Purpose.INSIDE]
             self._ask_inside(Purpose.INSIDE)
+        self._ask_costs()
+
+    def _ask_costs(self) -> None:
+        """Ask what a page that works costs each plugin."""
+        if self._inside is None or self._first is None or fails(self._first) or self._pace.strain:
+            return
+        try:
+            self._costed = self._inside.costs(self._page, timeout=INSIDE_SECONDS)
+        except WpauditError as error:
+            self._gaps.append(Gap(COSTS, error.message))
 
     def _ask_inside(self, purpose: Purpose) -> None:
         if self._inside is None:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import replace
 
+from wpaudit.domain import Cost
 from wpaudit.domain import Gap
 from wpaudit.domain import Request
 from wpaudit.errors import SiteError
@@ -158,13 +159,19 @@ class HostView:
             self._ask, request, setup.php, docroot=setup.docroot, root=setup.root, timeout=timeout)
 
     def _inside(self, request: Request, timeout: float) -> Sent:
+        return hostlooks.inside(self._ask, request, self._place(), timeout=timeout)
+
+    def costs(self, request: Request, *, timeout: float) -> tuple[Cost, ...]:
+        """Record what a page costs each plugin; see ``ports.Inside.costs``."""
+        return hostlooks.costs(self._ask, request, self._place(), timeout=timeout)
+
+    def _place(self) -> hostlooks.Place:
+        """Say where WordPress is, and which settings of its pool PHP of the command line has to have too."""
         setup = self._known()
         settings = setup.settings().items()
         carried = {name.removeprefix('php '): value for name, value in settings if name.startswith('php ')}
         docroot = setup.about.docroot
-        return hostlooks.inside(
-            self._ask, request, docroot=docroot, root=setup.root if docroot == setup.docroot else '', settings=carried,
-            timeout=timeout)
+        return hostlooks.Place(docroot, setup.root if docroot == setup.docroot else '', carried)
 
     # -- lines ----------------------------------------------------------------------------------
 

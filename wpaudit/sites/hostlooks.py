@@ -9,11 +9,13 @@ import re
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import field
 from dataclasses import replace
 from urllib.parse import SplitResult
 from urllib.parse import urlsplit
 
 from wpaudit.domain import Answer
+from wpaudit.domain import Cost
 from wpaudit.domain import Request
 from wpaudit.errors import SiteError
 from wpaudit.sites.answers import Raw
@@ -21,6 +23,9 @@ from wpaudit.sites.answers import from_cgi
 from wpaudit.sites.answers import from_http
 from wpaudit.sites.hostask import HostAsk
 from wpaudit.sites.launch import php_text
+from wpaudit.sites.readings import costs as costs_of
+from wpaudit.sites.recording import Part
+from wpaudit.sites.recording import parsed
 from wpaudit.sites.said import Said
 from wpaudit.sites.said import encoded
 from wpaudit.sites.said import raw_text
@@ -50,6 +55,15 @@ SWITCHED_OFF = (
     'link', 'fsockopen', 'pfsockopen', 'stream_socket_client', 'stream_socket_server', 'curl_exec', 'curl_multi_exec',
     'dl', 'tempnam', 'ini_set', 'posix_kill', 'mb_send_mail',
 )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where WordPress is: its directory, the web server's root where that is above it; and the settings of its pool."""
+
+    docroot: str
+    root: str = ''
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -160,18 +174,50 @@ def script_of(parts: SplitResult, folder: str = '') -> str:
     return path if _SCRIPT.fullmatch(path) and '..' not in path else 'index.php'
 
 
-def inside(
-    ask: HostAsk, request: Request, *, docroot: str, root: str = '', settings: Mapping[str, str], timeout: float,
-) -> Sent:
+def inside(ask: HostAsk, request: Request, place: Place, *, timeout: float) -> Sent:
     """Run the script of WordPress that ``request`` asks for in a PHP process of its own, which writes nothing.
 
     Raises SiteError for a script that would do more than answer.
     A process that a signal ended is told as ``reset`` with ``exit status 128 + n`` in the detail.
     """
-    carried = {name: value for name, value in settings.items() if name in CARRIED}
-    said = ask.ask(
-        'host-inside', seconds=timeout + MARGIN, timeout=timeout, path=encoded(docroot),
-        program=base64.b64encode(program(request, docroot, root).encode()).decode(),
+    said = _run(ask, program(request, place.docroot, place.root), place, timeout)
+    notes = _notes(said.texts('notes'))
+    answer = _of_child(request.url, said, notes)
+    database = notes.get('database')
+    return Sent(
+        answer, said.number('at'), 'PHP of the command line', database=database if isinstance(database, bool) else None)
+
+
+def costs(ask: HostAsk, request: Request, place: Place, *, timeout: float) -> tuple[Cost, ...]:
+    """Return what the page costs each plugin when PHP of the command line makes it, as with ``inside``.
+
+    Raises SiteError when the page does not come to its end.
+    """
+    said = _run(ask, program(request, place.docroot, place.root, record=True), place, timeout)
+    notes = _notes(said.texts('notes'))
+    answer = _of_child(request.url, said, notes)
+    part = _recorded(notes)
+    if part is None or answer.error or answer.status >= 500:  # noqa: PLR2004 - RFC 9110, section 15.6
+        raise SiteError(f'nothing was recorded: {answer.detail or "the recorder did not work inside PHP"}')
+    return costs_of((part,))
+
+
+def _recorded(notes: Mapping[str, object]) -> Part | None:
+    """Return what the flight recorder in ``inside.php`` handed in, in pieces; None where that is not whole."""
+    pieces = [str(notes[name]) for name in sorted(notes) if name.startswith('tape ')]
+    try:
+        said = json.loads(''.join(pieces))
+        plugins = [base64.b64decode(one).decode('utf-8', 'surrogateescape') for one in said['plugins']]
+        return parsed(base64.b64decode(said['tape']).decode('utf-8', 'replace'), plugins)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def _run(ask: HostAsk, code: str, place: Place, timeout: float) -> Said:
+    carried = {name: value for name, value in place.settings.items() if name in CARRIED}
+    return ask.ask(
+        'host-inside', seconds=timeout + MARGIN, timeout=timeout, path=encoded(place.docroot),
+        program=base64.b64encode(code.encode()).decode(),
         settings={
             **carried, 'memory_limit': _memory(carried.get('memory_limit', '256M')),
             'display_errors': '0', 'log_errors': '1', 'error_log': '',
@@ -180,11 +226,6 @@ def inside(
             'output_buffering': '4096', 'implicit_flush': '0', 'disable_functions': ','.join(SWITCHED_OFF),
         },
     )
-    notes = _notes(said.texts('notes'))
-    answer = _of_child(request.url, said, notes)
-    database = notes.get('database')
-    return Sent(
-        answer, said.number('at'), 'PHP of the command line', database=database if isinstance(database, bool) else None)
 
 
 def _memory(limit: str) -> str:
@@ -195,8 +236,11 @@ def _memory(limit: str) -> str:
     return str(min(wanted, MOST_MEMORY))
 
 
-def program(request: Request, docroot: str, root: str = '') -> str:
-    """Return the text of ``inside.php`` for one request, with the agent's gate and the cache that keeps its writes."""
+def program(request: Request, docroot: str, root: str = '', *, record: bool = False) -> str:
+    """Return the text of ``inside.php`` for one request, with the agent's gate and the cache that keeps its writes.
+
+    ``record`` adds the flight recorder.
+    """
     server = variables(request, docroot, root)
     script = server['SCRIPT_FILENAME'].removeprefix(docroot).lstrip('/')
     if script not in RUN_INSIDE:
@@ -204,27 +248,28 @@ def program(request: Request, docroot: str, root: str = '') -> str:
     settings = {
         'path': encoded(docroot), 'script': encoded(script),
         'server': {name: encoded(value) for name, value in server.items()},
-        'cookies': [[encoded(name), encoded(value)] for name, value in request.cookies],
+        'cookies': [[encoded(name), encoded(value)] for name, value in request.cookies], 'record': record,
     }
     packed = base64.b64encode(json.dumps(settings).encode()).decode()
     wanted = (
         'final class Wpaudit_Wanted { public static function settings() { '
         f"return json_decode( base64_decode( '{packed}' ), true ); }} }}"
     )
-    return '\n'.join(['<?php', wanted, _text('state.php'), _cache(), _text('paper.php'), _text('inside.php')])
+    recorder = [_classes('recorder.php')] if record else []
+    parts = [_text('state.php'), _classes('isolate.php', 'Wpaudit_Cache'), *recorder, _text('paper.php')]
+    return '\n'.join(['<?php', wanted, *parts, _text('inside.php')])
 
 
 def _text(name: str) -> str:
     return php_text(name).removeprefix('<?php')
 
 
-def _cache() -> str:
-    """Return the class of isolate.php that stands before a persistent object cache."""
-    text = php_text('isolate.php')
-    found = re.search(r'^final class Wpaudit_Cache___TOKEN__ \{.*?^\}', text, re.MULTILINE | re.DOTALL)
+def _classes(file: str, name: str = r'\w+') -> str:
+    """Return the classes of a file that the host gets a copy of for each run: all of them, or one."""
+    found = re.findall(rf'^final class {name}___TOKEN__ \{{.*?^\}}', php_text(file), re.MULTILINE | re.DOTALL)
     if not found:
-        raise RuntimeError('isolate.php has no Wpaudit_Cache')
-    return found[0].replace('__TOKEN__', 'inside')
+        raise RuntimeError(f'{file} has no {name}')
+    return '\n'.join(found).replace('__TOKEN__', 'inside')
 
 
 def _notes(lines: Sequence[str]) -> dict[str, object]:

@@ -14,6 +14,7 @@ from fixtures.lab import Lab
 from fixtures.lab.traces import eventually
 from fixtures.looking import FakeInside
 from fixtures.looking import always
+from wpaudit.domain import Cost
 from wpaudit.domain import Gap
 from wpaudit.domain import Request
 from wpaudit.errors import WpauditError
@@ -48,7 +49,8 @@ class World:
 def fake() -> World:
     """The fake."""
     line = LogLine('access', f'GET /?{MARKER} 200', '/l/access', time.time(), 'marker', MARKER)
-    return World(FakeInside(always(200, body='<p>hello</p>'), logged=(line,)), 'http://site.test')
+    costs = (Cost('acme', ('acme/acme.php',), calls=2, seconds=0.2), Cost('WordPress itself', seconds=0.1))
+    return World(FakeInside(always(200, body='<p>hello</p>'), logged=(line,), costing=costs), 'http://site.test')
 
 
 @pytest.fixture
@@ -92,6 +94,14 @@ def test_a_look_at_a_healthy_site(world: World, purpose: Purpose) -> None:
     assert all(name == name.lower() for name in look.answer.headers)
     assert before - 2 <= look.at <= time.time() + 2
     assert 0 < look.answer.seconds < 60
+
+
+def test_the_costs_of_a_page_the_dearest_first(world: World) -> None:
+    costs = world.inside.costs(world.request, timeout=30)
+    assert [one.seconds for one in costs] == sorted((one.seconds for one in costs), reverse=True)
+    assert sum(one.calls for one in costs) > 0
+    assert any(one.suspects for one in costs)
+    assert all(one.seconds >= 0 and one.memory >= 0 and one.queries >= 0 and one.name for one in costs)
 
 
 def test_a_look_from_elsewhere_is_refused(world: World) -> None:

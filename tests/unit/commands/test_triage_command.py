@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -388,13 +389,22 @@ def test_addresses_that_differ_are_all_looked_at_again() -> None:
     assert counts(seen)[Purpose.PHONE] == 1
 
 
-def test_costs_are_measured_when_asked_for() -> None:
-    cost = Cost('acme', ('acme/acme.php',), seconds=1.5)
-    seen = looked(FakeOutside(always(200)), inside=FakeInside(always(200)), measure=lambda: Measured((cost,)))
-    assert seen.costs == (cost,)
-    assert command.UNMEASURED not in seen.notes
-    assert command.UNMEASURED in looked(FakeOutside(always(200)), inside=FakeInside(always(200))).notes
-    assert command.UNMEASURED not in looked(FakeOutside(always(502)), inside=FakeInside(always(200))).notes
+COST = Cost('acme', ('acme/acme.php',), seconds=1.5)
+
+
+def test_what_a_page_that_works_costs_is_asked_inside() -> None:
+    seen = looked(FakeOutside(always(200)), inside=FakeInside(always(200), costing=(COST,)))
+    assert (seen.costs, command.COSTED in seen.notes) == ((COST,), True)
+    failing = looked(FakeOutside(always(502)), inside=FakeInside(always(200), costing=(COST,)))
+    assert (failing.costs, command.COSTED in failing.notes) == ((), False)
+    without = looked(FakeOutside(always(200)), inside=FakeInside(always(200)))
+    assert (without.costs, [gap.what for gap in without.gaps]) == ((), [command.COSTS])
+
+
+def test_costs_are_measured_through_the_web_server_when_asked_for() -> None:
+    inside = FakeInside(always(200), costing=(replace(COST, seconds=0.5),))
+    seen = looked(FakeOutside(always(200)), inside=inside, measure=lambda: Measured((COST,)))
+    assert (seen.costs, command.COSTED in seen.notes) == ((COST,), False)
 
 
 def test_a_host_that_is_not_restored_is_no_gap() -> None:

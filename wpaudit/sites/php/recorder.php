@@ -7,7 +7,7 @@
  * adds up what each of them costs. What was running is a hint for the search, never a verdict.
  *
  * Three parts: Tape is the file and the sums, Owners says whose a callback is, Recorder watches WordPress.
- * One copy per run, __TOKEN__ replaced. PHP 7.2 and newer.
+ * One copy per run, __TOKEN__ replaced. PHP 7.2 and newer. inside.php takes the classes for a page that it makes itself.
  */
 
 if ( ! defined( 'ABSPATH' ) ) {
@@ -48,8 +48,9 @@ final class Wpaudit_Tape___TOKEN__ {
 	private static $headers = 0;
 	private static $code    = 200;
 
-	/* A redirect that is followed brings the same nonce again: each request gets a file, up to eight. */
+	/* A redirect that is followed brings the same nonce again: each request gets a file, up to eight. Or a stream is given. */
 	public static function open( $path ) {
+		self::$file = is_resource( $path ) ? $path : null;
 		for ( $part = 0; $part < 8 && ! self::$file; $part++ ) {
 			self::$file = @fopen( $path . '-rec' . $part, 'xb' );
 		}
