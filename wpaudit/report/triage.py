@@ -16,6 +16,8 @@ from wpaudit.report.page import Page
 
 UNKNOWN = 'unknown'
 _DEAREST = 15         # plugins shown in the table of costs
+_ROUND = 0.01         # seconds from which on a time is told in whole milliseconds
+_LITTLE = 1 << 16     # bytes of memory below which nothing is said of it
 _SAID = 6             # clues for and against, without --verbose
 _BAR = 12             # characters of the longest bar
 _BLOCK = '#'
@@ -188,7 +190,8 @@ def _bar(value: float, longest: float) -> str:
 
 def _figures(one: Cost) -> tuple[str, str, str, str]:
     return (
-        f'{one.seconds * 1000:.0f} ms', f'{one.memory / (1 << 20):.1f} MiB',
+        f'{one.seconds * 1000:.{0 if one.seconds >= _ROUND else 1}f} ms',
+        f'{one.memory / (1 << 20):.1f} MiB' if one.memory >= _LITTLE else '',
         f'{one.queries}' if one.queries else '', f'{one.header_bytes} B' if one.header_bytes else '')
 
 
