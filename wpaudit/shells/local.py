@@ -16,6 +16,7 @@ from wpaudit.errors import ShellError
 from wpaudit.ports import CommandResult
 from wpaudit.shells.frame import joined
 from wpaudit.shells.process import RunningProcess
+from wpaudit.shells.process import Started
 
 _READ_BYTES = 64 << 10
 _POLL_SECONDS = 0.2
@@ -28,7 +29,7 @@ class LocalShell:
     label = 'this machine'
 
     def __init__(self) -> None:
-        self._running: list[RunningProcess] = []
+        self._processes = Started(self.label)
 
     def run(self, argv: Sequence[str], *, timeout: float, stdin: bytes = b'') -> CommandResult:
         """Run to the end; CommandTimeout after ``timeout`` seconds, with all of its processes ended."""
@@ -37,6 +38,9 @@ class LocalShell:
 
     def start(self, argv: Sequence[str]) -> RunningProcess:
         """Start a command and keep talking to it."""
+        return self._processes.started(lambda: self._begun(argv))
+
+    def _begun(self, argv: Sequence[str]) -> RunningProcess:
         # Through sh, so that a missing program is status 127 here as everywhere else.
         command = f'exec {joined(argv)}'.encode('utf-8', 'surrogateescape')
         try:
@@ -46,9 +50,7 @@ class LocalShell:
             )
         except OSError as error:
             raise ShellError(f'Cannot start {argv[0]} on {self.label}: {error.strerror}.') from error
-        process = RunningProcess(LocalPipes(popen), name=f'{argv[0]} on {self.label}')
-        self._running = [*(one for one in self._running if not one.over), process]
-        return process
+        return RunningProcess(LocalPipes(popen), name=f'{argv[0]} on {self.label}')
 
     def dial(self, host: str, port: int, seconds: float) -> socket.socket:
         """Connect to an address. Raises OSError."""
@@ -56,8 +58,7 @@ class LocalShell:
 
     def close(self) -> None:
         """End what was started and still runs. Idempotent."""
-        for process in self._running:
-            process.end()
+        self._processes.end()
 
 
 class LocalPipes:

@@ -23,6 +23,7 @@ STDERR_TAIL_BYTES = 64 << 10
 END_GRACE_SECONDS = 10.0  # at end of file the agent restores a site; that may not be cut short
 SEND_STALL_SECONDS = 60.0
 _SETTLE_SECONDS = 0.5
+_BEGIN_SECONDS = 10.0  # for a start that is under way while its shell closes
 _WRITE_BYTES = 32 << 10
 
 
@@ -221,6 +222,8 @@ class RunningProcess:
         gone = True
         try:
             if kill:
+                with self._changed:  # one that has just been started may not have said which group it is yet
+                    self._changed.wait_for(lambda: self._unframe.found or not self._stdout_open, _SETTLE_SECONDS)
                 fields = self._unframe.fields
                 self._pipes.kill(fields[1] if len(fields) > 1 else None)
                 gone = self._pipes.status(timeout=1) is not None
@@ -266,3 +269,49 @@ class RunningProcess:
     def _timed_out(self, timeout: float, *, gone: bool) -> CommandTimeout:
         fate = 'and was ended' if gone else 'and may still be running there'
         return CommandTimeout(f'{self._name} took longer than {timeout:g} s {fate}.')
+
+
+class Started:
+    """What a shell has started and has to end. Thread-safe.
+
+    A start may be under way in one thread while Ctrl-C closes the shell in another; what it starts would be nobody's.
+    So closing waits for it, and its process is ended at once.
+    """
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._changed = threading.Condition()
+        self._processes: list[RunningProcess] = []
+        self._beginning = 0
+        self._closed = False
+
+    def started(self, begin: Callable[[], RunningProcess]) -> RunningProcess:
+        """Start a process, and keep it. Raises ConnectionLost when the shell closes meanwhile, or has been closed."""
+        with self._changed:
+            self._must_be_open()
+            self._beginning += 1
+        try:
+            process = begin()
+            with self._changed:
+                kept = not self._closed
+                self._processes = [*(one for one in self._processes if not one.over), *([process] if kept else [])]
+            if not kept:
+                process.end(grace=0)  # nobody has said a word to it
+                self._must_be_open()
+            return process
+        finally:
+            with self._changed:
+                self._beginning -= 1
+                self._changed.notify_all()
+
+    def _must_be_open(self) -> None:
+        if self._closed:
+            raise ConnectionLost(f'The connection to {self._label} is closed.')
+
+    def end(self) -> None:
+        """End all of them, and let none begin from now on. Idempotent."""
+        with self._changed:
+            self._closed = True
+            self._changed.wait_for(lambda: not self._beginning, _BEGIN_SECONDS)
+        for process in self._processes:
+            process.end()

@@ -24,6 +24,7 @@ from wpaudit.ports import CommandResult
 from wpaudit.shells.frame import Framed
 from wpaudit.shells.known_hosts import HostKeys
 from wpaudit.shells.process import RunningProcess
+from wpaudit.shells.process import Started
 from wpaudit.shells.sockets import Proxy
 from wpaudit.shells.sockets import tcp
 from wpaudit.shells.ssh_channel import ChannelPipes
@@ -65,7 +66,7 @@ class SshShell:
         self.label = label
         self._transport = transport
         self._line = line
-        self._running: list[RunningProcess] = []
+        self._processes = Started(label)
         self._tunnels = Tunnels(transport, label)
 
     @classmethod
@@ -85,13 +86,13 @@ class SshShell:
     def run(self, argv: Sequence[str], *, timeout: float, stdin: bytes = b'') -> CommandResult:
         """Run to the end; CommandTimeout after ``timeout`` seconds, with the remote process ended too."""
         started = time.monotonic()
-        process = self._started(argv, timeout, self._end_group)
+        process = self._processes.started(lambda: self._begun(argv, timeout, self._end_group))
         left = timeout - (time.monotonic() - started)
         return process.collect(tuple(argv), stdin=stdin, timeout=timeout, limit=left)
 
     def start(self, argv: Sequence[str]) -> RunningProcess:
         """Start a command and keep talking to it."""
-        return self._started(argv, START_SECONDS, self._end_group)
+        return self._processes.started(lambda: self._begun(argv, START_SECONDS, self._end_group))
 
     def tunnels(self) -> Tunnels:
         """Return what opens TCP connections from this host."""
@@ -103,11 +104,10 @@ class SshShell:
 
     def close(self) -> None:
         """End what was started and still runs, as far as the host can be reached; close the connection. Idempotent."""
-        for process in self._running:
-            process.end()
+        self._processes.end()
         self._line.close()
 
-    def _started(self, argv: Sequence[str], limit: float, end_group: Callable[[int], None]) -> RunningProcess:
+    def _begun(self, argv: Sequence[str], limit: float, end_group: Callable[[int], None]) -> RunningProcess:
         framed = Framed(argv)
         name = f'{argv[0]} on {self.label}'
         deadline = time.monotonic() + limit
@@ -116,9 +116,7 @@ class SshShell:
             channel, name=name, exit_signal=partial(self._transport.exit_signals.get, channel.get_id()),
             end_group=end_group, alive=self._transport.is_active,
         )
-        process = RunningProcess(pipes, name=name, marker=framed.marker)
-        self._running = [*(one for one in self._running if not one.over), process]
-        return process
+        return RunningProcess(pipes, name=name, marker=framed.marker)
 
     def _channel(self, command: str, name: str, deadline: float) -> paramiko.Channel:
         channel = None
@@ -160,7 +158,7 @@ class SshShell:
 
     def _end_group(self, group: int) -> None:
         argv = ('sh', '-c', _END_GROUP, 'sh', str(group))
-        process = self._started(argv, _END_SECONDS, lambda _: None)
+        process = self._begun(argv, _END_SECONDS, lambda _: None)
         process.collect(argv, stdin=b'', timeout=_END_SECONDS, limit=_END_SECONDS)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
 
+import paramiko
 import pytest
 from shell_hosts import Sshd
 from shell_hosts import children
@@ -461,6 +462,34 @@ def test_a_closed_shell_runs_nothing(ssh: Shell) -> None:
         ssh.run(['true'], timeout=10)
     process.end()
     ssh.close()
+
+
+def test_what_is_being_started_while_the_shell_closes_is_ended(
+    ssh: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:
+    begin, sent, refused = paramiko.Channel.exec_command, threading.Event(), threading.Event()
+
+    def slow(channel: paramiko.Channel, command: str) -> None:
+        begin(channel, command)
+        if not sent.is_set():  # the host is at work, and this thread has not been told yet
+            sent.set()
+            time.sleep(0.5)
+
+    def work() -> None:
+        with contextlib.suppress(ConnectionLost):
+            ssh.start(['sh', '-c', f'echo $$ >{tmp_path}/pid; sleep 600 & wait'])
+            return
+        refused.set()
+
+    monkeypatch.setattr(paramiko.Channel, 'exec_command', slow)
+    thread = threading.Thread(target=work)
+    thread.start()
+    pid = int(eventually(lambda: sent.is_set() and (tmp_path / 'pid').exists() and (tmp_path / 'pid').read_text()))
+    ssh.close()
+    thread.join()
+
+    assert refused.is_set()
+    eventually(lambda: not Path(f'/proc/{pid}').exists())
 
 
 def test_closing_leaves_no_thread(sshd: Sshd, keys: dict[str, Path], known_hosts: Path) -> None:
