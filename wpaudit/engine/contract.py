@@ -45,6 +45,9 @@ class Problem:
     How answers become sure without ``Query.confirm``: with ``sure_failures`` one FAIL proves that its set fails, since
     nothing else makes one. With ``enough`` above 0 so many PASS answers do, of a set itself and of sets around it: were
     the failure unsteady and in there, each of them would have had to miss it.
+
+    ``partners`` says who may have a part in it with one suspect that is in a conflict and passes alone: how many times
+    as likely each makes that. It is asked once a suspect, and only then, since the answer may take a while to find.
     """
 
     items: tuple[str, ...]
@@ -54,6 +57,7 @@ class Problem:
     parallel: int = 1
     sure_failures: bool = False
     enough: int = 0
+    partners: Callable[[str], Mapping[str, float]] = lambda suspect: {}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from wpaudit.engine.contract import Problem
 
 HINT_FACTOR = 10.0  # evidence that makes a suspect this much likelier than the typical one "names" it
-HINT_SHARE = 0.6    # ... and then the named ones together get at least this share: first probe = named alone
+HINT_SHARE = 0.6    # ... and then it gets at least this share of what is no likelier: first probe = named alone
 
 
 def bits(mask: int) -> Iterator[int]:
@@ -27,15 +28,24 @@ def bits(mask: int) -> Iterator[int]:
 
 
 def shares(weights: Sequence[float]) -> list[float]:
-    """Turn evidence weights into probabilities that sum to 1."""
+    """Turn evidence weights into probabilities that sum to 1.
+
+    However many suspects there are, the likeliest ones that evidence names are tried before all others, then the next
+    likeliest, and so on.
+    """
     usable = [min(max(w, 1e-6), 1e6) if math.isfinite(w) else 1.0 for w in weights]
-    total = sum(usable)
     limit = HINT_FACTOR * statistics.median(usable)
-    named = sum(w for w in usable if w >= limit)
-    if not 0 < named < HINT_SHARE * total:
-        return [w / total for w in usable]
-    rest = total - named
-    return [HINT_SHARE * w / named if w >= limit else (1 - HINT_SHARE) * w / rest for w in usable]
+    factor = 1.0
+    lighter = sum(w for w in usable if w < limit)
+    raised = dict.fromkeys(usable, 1.0)
+    for weight, count in sorted(Counter(w for w in usable if w >= limit).items()):
+        mine = count * weight * factor
+        if mine < HINT_SHARE * (mine + lighter):
+            factor *= HINT_SHARE * lighter / ((1 - HINT_SHARE) * mine)
+        raised[weight] = factor
+        lighter += count * weight * factor
+    total = sum(w * raised[w] for w in usable)
+    return [w * raised[w] / total for w in usable]
 
 
 class Model:
@@ -51,7 +61,8 @@ class Model:
         self._index = {item: i for i, item in enumerate(self.items)}
         self._direct = [self.mask(problem.requires.get(item, frozenset())) for item in self.items]
         self._pinned = self.mask(problem.pinned)
-        self.share = shares([problem.weights.get(item, 1.0) for item in self.items]) if self.items else []
+        self._weights = [problem.weights.get(item, 1.0) for item in self.items]
+        self.share = shares(self._weights) if self.items else []
         self.learned: dict[str, frozenset[str]] = {}
         self.sure_failures = problem.sure_failures
         self.enough = problem.enough
@@ -77,6 +88,10 @@ class Model:
             if item in self._index:
                 mask |= 1 << self._index[item]
         return mask
+
+    def mask_of(self, places: Sequence[int]) -> int:
+        """Return the set of the suspects at ``places``."""
+        return sum(1 << i for i in places)
 
     def names(self, mask: int) -> tuple[str, ...]:
         """Return the ids in ``mask``, in load order."""
@@ -129,6 +144,14 @@ class Model:
             order += sorted(bits(missing), key=lambda j: (self.up[j].bit_count(), j))
             placed |= missing
         return order
+
+    def weigh(self, factors: Mapping[str, float]) -> int:
+        """Make some suspects so many times as likely as before; return which of them are suspects here."""
+        for item, factor in factors.items():
+            if item in self._index:
+                self._weights[self._index[item]] *= factor
+        self.share = shares(self._weights)
+        return self.mask(factors)
 
     def learn(self, item: int, needs: int) -> None:
         """Record that ``item`` works only with all of ``needs`` on."""

@@ -64,7 +64,7 @@ class Search:
             # "Everything off" may come without what is pinned, which cannot be off.
             self._log.record(self._model.mask(ids) or self._model.base, outcome, confirmed=True)
         self._desk = Desk(self._model, self._log, oracle)
-        self._shrinker = Shrinker(self._model, self._log, self._desk, problem.parallel)
+        self._shrinker = Shrinker(self._model, self._log, self._desk, problem.parallel, problem.partners)
         self._repairer = Repairer(self._model, self._log, self._desk)
         self._width = problem.parallel if problem.parallel >= KARY_FROM else 1
         self._conflicts: list[int] = []

@@ -7,6 +7,8 @@ chain but the probability of the place (Gilbert and Moore 1959), so that a suspe
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -16,6 +18,9 @@ from wpaudit.engine.desk import Foreign
 from wpaudit.engine.desk import Question
 from wpaudit.engine.log import Log
 from wpaudit.engine.model import Model
+from wpaudit.engine.model import bits
+
+Partners = Callable[[str], Mapping[str, float]]
 
 MORE_MEMBERS = 0.3    # prior chance of one more member of a conflict
 MORE_CONFLICTS = 0.4  # prior chance of one more conflict
@@ -57,10 +62,11 @@ def cuts(places: Sequence[float], low: int, high: int, count: int, blind: set[in
 class Shrinker:
     """Finds a small failing set; ``parallel`` probes per round when that is 3 or more."""
 
-    def __init__(self, model: Model, log: Log, desk: Desk, parallel: int) -> None:
+    def __init__(self, model: Model, log: Log, desk: Desk, parallel: int, partners: Partners) -> None:
         self._model = model
         self._log = log
         self._desk = desk
+        self._advice = Advice(model, partners)
         self._width = parallel if parallel >= KARY_FROM else 1
         self._paired = parallel > 1
 
@@ -69,35 +75,76 @@ class Shrinker:
 
         It is minimal when every answer was FAIL or PASS and monotone; certification checks that.
         """
-        hunt = Hunt(self._model, self._log, self._desk, failing, found=found, width=self._width,
-                    paired=self._paired)
+        hunt = Hunt(self._model, self._log, self._desk, self._advice, failing, found=found, width=self._width)
+        if not found and failing == self._model.everything:
+            hunt.try_the_named(paired=self._paired)
         while not self._desk.fails(hunt.chosen):
             hunt.next_member()
         return hunt.chosen
+
+
+class Advice:
+    """Who may have a part in it with a suspect: asked once a suspect, and kept."""
+
+    def __init__(self, model: Model, partners: Partners) -> None:
+        self._model = model
+        self._partners = partners
+        self._asked = model.base
+
+    def about(self, suspects: int) -> int:
+        """Let the model know of the likely partners of ``suspects``; return those that are new."""
+        new = suspects & ~self._asked
+        self._asked |= suspects
+        found = 0
+        for i in bits(new):
+            found |= self._model.weigh(self._partners(self._model.items[i]))
+        return found
 
 
 class Hunt:
     """One run through a failing set: the members ``chosen`` so far and the chain that holds the rest."""
 
     def __init__(
-        self, model: Model, log: Log, desk: Desk, failing: int, *, found: int, width: int, paired: bool,
+        self, model: Model, log: Log, desk: Desk, advice: Advice, failing: int, *, found: int, width: int,
     ) -> None:
         self._model = model
         self._log = log
         self._desk = desk
+        self._advice = advice
         self._failing = failing
         self._found = found
         self._width = width
-        self._paired = paired  # whether two probes may be made at once
         self._unique: bool | None = None  # is a chosen suspect in every conflict inside ``failing``?
-        passing = log.passing_inside(failing)
-        self._chain = model.ranked(passing & ~model.base) + model.ranked(failing & ~passing)
         self.chosen = model.base
+        self._chain = self._ordered()
+
+    def _ordered(self) -> list[int]:
+        passing = self._log.passing_inside(self._failing)
+        return self._model.ranked(passing & ~self._model.base) + self._model.ranked(self._failing & ~passing)
+
+    def try_the_named(self, *, paired: bool) -> None:
+        """Ask for the suspect that evidence names, alone; should it pass, ask with whom it may fail.
+
+        ``paired``: two probes may be made at once. Then the site without it is asked for beside it, most probably the
+        next question, which saves a round trip. Should the evidence be wrong, it costs one probe.
+        """
+        named = self._chain[0]
+        if self._model.share[named] < NAMED_SHARE:
+            return
+        alone, rest = self._model.base | self._model.up[named], self._failing & ~self._model.below(1 << named)
+        questions = [self._desk.claim(alone)]
+        if paired and rest != self._model.base:
+            questions.append(Question(rest, claim=True, sure=True))
+        if self._desk.ask(questions)[0] is Outcome.PASS and self._log.known(rest) is not Outcome.FAIL:
+            self._advice.about(1 << named)
+            self._chain = self._ordered()
 
     def next_member(self) -> None:
         """Move one more suspect from the chain to ``chosen``, so that together they still fail."""
-        if self.chosen != self._model.base and self._unique is None and self._width == 1:
-            self._unique = self._passes_without(self.chosen & ~self._model.base)
+        if self.chosen != self._model.base:
+            if self._unique is None and self._width == 1:
+                self._unique = self._passes_without(self.chosen & ~self._model.base)
+            self._ask_for_partners()
         low, high = self._narrowed()
         candidates = self._chain[low:high]
         member = candidates[0] if len(candidates) == 1 else self._last_of(candidates)
@@ -105,6 +152,13 @@ class Hunt:
         rest = [i for i in candidates if i != member] + self._chain[:low]
         self.chosen |= self._model.up[member]
         self._chain = [i for i in rest if not self.chosen >> i & 1]
+
+    def _ask_for_partners(self) -> None:
+        """Put who is likely to belong to those that were chosen in front, where it is not settled who does."""
+        low, high = self._bounds(self._prefixes())
+        if high - low > 1:
+            likely = self._advice.about(self._model.tops(self.chosen)) & self._model.mask_of(self._chain)
+            self._chain = self._model.ranked(likely) + [i for i in self._chain if not likely >> i & 1]
 
     def _last_of(self, candidates: Sequence[int]) -> int:
         """Choose among the last candidates by probes that a certificate needs, whatever they say."""
@@ -118,13 +172,15 @@ class Hunt:
         mask = self._failing & ~self._model.below(suspects)
         return self._desk.claimed([mask])[0] is Outcome.PASS
 
+    def _prefixes(self) -> list[int]:
+        return list(accumulate((self._model.up[i] for i in self._chain), int.__or__, initial=self.chosen))
+
     def _narrowed(self) -> tuple[int, int]:
         """Return low < high: the first ``high`` of the chain make it fail, the first ``low`` do not.
 
         They are one apart, or so close that ``_last_of`` takes fewer probes.
         """
-        ups = (self._model.up[i] for i in self._chain)
-        prefixes = list(accumulate(ups, int.__or__, initial=self.chosen))
+        prefixes = self._prefixes()
         places = self._places()
         low, high = self._bounds(prefixes)
         blind: set[int] = set()
@@ -135,23 +191,11 @@ class Hunt:
             masks = self._with_singles([prefixes[j] for j in picks], self._chain[low:high])
             # The first prefix adds a single suspect: should it fail, a name will rest on that answer.
             questions = [self._desk.claim(mask) if mask == prefixes[1] else Question(mask) for mask in masks]
-            self._desk.ask([*questions, *self._rest_of_a_named_one(picks)])
+            self._desk.ask(questions)
             blind.update(j for j in picks if self._log.seen(prefixes[j]) not in (Outcome.FAIL, Outcome.PASS))
             low, high = self._bounds(prefixes)
             blind = {j for j in blind if low < j < high}
         return low, high
-
-    def _rest_of_a_named_one(self, picks: Sequence[int]) -> list[Question]:
-        """Ask for the site without the suspect that evidence names, beside it alone: most probably the next question.
-
-        That saves a round trip where probes can be made at once. Should the evidence be wrong, it costs one probe.
-        """
-        named = self._chain[0]
-        first = self.chosen == self._model.base and not self._found and self._failing == self._model.everything
-        if not (self._paired and first and list(picks) == [1] and self._model.share[named] >= NAMED_SHARE):
-            return []
-        rest = self._failing & ~self._model.below(1 << named)
-        return [Question(rest, claim=True, sure=True)] if rest != self._model.base else []
 
     def _ends_early(self, candidates: int, blind: set[int]) -> bool:
         """Tell whether so few are left that ``_last_of`` takes over.

@@ -58,7 +58,9 @@ class World:
     weights: dict[str, float] = field(default_factory=dict)
     parallel: int = 1
     thrifty: bool = False  # failures are sure at once, passes when two answers say so
+    partners: dict[str, dict[str, float]] = field(default_factory=dict)  # what is said of whom, if asked
     fail_after: int | None = None
+    advised: list[str] = field(default_factory=list)
     asked: list[Query] = field(default_factory=list)
     rounds: int = 0
 
@@ -70,8 +72,16 @@ class World:
     def problem(self) -> Problem:
         return Problem(
             self.items, self.requires, self.pinned, self.weights, self.parallel, sure_failures=self.thrifty,
-            enough=2 if self.thrifty else 0,
+            enough=2 if self.thrifty else 0, partners=self.advice,
         )
+
+    def advice(self, suspect: str) -> dict[str, float]:
+        assert suspect not in self.advised, 'asked twice'
+        alone = closure([suspect], self.requires, self.items) | self.base
+        passed = [q.on for q in self.asked if self.truth(q.on) is not Outcome.FAIL]
+        assert not self.asked or any(on >= alone for on in passed), 'asked too early'
+        self.advised.append(suspect)
+        return self.partners.get(suspect, {})
 
     @property
     def known(self) -> dict[Ids, Outcome]:

@@ -38,6 +38,8 @@ def worlds(draw: st.DrawFn, most: int = 24) -> World:
     requires = draw(st.dictionaries(st.sampled_from(items), some(items, 1, 2), max_size=4))
     world = World(items, conflicts, requires=requires, parallel=draw(st.sampled_from([1, 2, 3, 5, 8])))
     world.weights = draw(st.dictionaries(st.sampled_from(items), WEIGHTS, max_size=6))
+    advice = st.dictionaries(st.sampled_from((*items, 'nobody')), WEIGHTS, max_size=3)
+    world.partners = draw(st.dictionaries(st.sampled_from(items), advice, max_size=4))
     pinned = draw(some(items, 0, 2))
     if world.truth(closure(pinned, requires, items)) is Outcome.PASS:
         world.pinned = pinned
@@ -166,6 +168,52 @@ def test_and_a_wrong_guess_at_the_partner_costs_little(count: int) -> None:
         alone = World(items, [frozenset([first])], weights={first: 1000.0, other: 200.0}, parallel=2)
         assert alone.found().complete
         assert alone.probes == 2
+
+
+@pytest.mark.parametrize('parallel', [1, 2])
+@pytest.mark.parametrize('count', [30, 64, 256])
+def test_whoever_knows_the_partner_of_the_named_one_leaves_the_certificate(count: int, parallel: int) -> None:
+    items = names(count)
+    rng = random.Random(f'known {count}')
+    for _ in range(101):
+        first, second, *others = rng.sample(items, 8)
+        world = World(items, [frozenset([first, second])], weights={first: 1000.0}, parallel=parallel, thrifty=True)
+        world.partners = {first: {second: 600.0, **dict.fromkeys(others, 20.0)}}
+        assert world.found().complete
+        assert world.probes == 5
+        assert world.advised == [first]
+
+
+@pytest.mark.parametrize('parallel', [1, 2])
+@pytest.mark.parametrize('count', [30, 64, 256])
+def test_who_is_no_partner_costs_two_probes_at_most(count: int, parallel: int) -> None:
+    items = names(count)
+    rng = random.Random(f'no partner {count}')
+    for _ in range(51):
+        first, second, other = rng.sample(items, 3)
+        world = World(items, [frozenset([first, second])], weights={first: 1000.0}, parallel=parallel, thrifty=True)
+        world.partners = {first: {other: 600.0}}
+        assert world.found().complete
+        assert world.probes <= 5 + math.ceil(math.log2(count)) + 2
+
+
+def test_the_partner_of_one_that_was_found_without_evidence_is_asked_for_too() -> None:
+    items = names(64)
+    rng = random.Random('found')
+    for _ in range(51):
+        first, second = rng.sample(items, 2)
+        world = World(items, [frozenset([first, second])], thrifty=True)
+        world.partners = {first: {second: 600.0}, second: {first: 600.0}}
+        assert world.found().complete
+        assert world.probes <= 6 + 6
+
+
+def test_nobody_is_asked_about_one_that_fails_alone_or_makes_no_difference() -> None:
+    items = names(32)
+    for named, culprit in (('p004', 'p004'), ('p004', 'p020')):
+        world = World(items, [frozenset([culprit])], weights={named: 1000.0}, parallel=2, thrifty=True)
+        assert world.found().complete
+        assert world.advised == []
 
 
 @pytest.mark.parametrize('count', [16, 64, 256])
