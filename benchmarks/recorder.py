@@ -1,7 +1,7 @@
 """What the flight recorder costs the one request that it watches, and what it saves the search.
 
     python -m benchmarks.recorder [--plugins 50] [--runs 40] [--path /] [--variant sqlite]
-    python -m benchmarks.recorder --search [--plugins 30 64 256]
+    python -m benchmarks.recorder --search [--plugins 30 64 256] [--fault crash-pair half-class]
 
 Builds the lab and sends signed requests with everything on, a plain one and a recorded one in turn, so that both see
 the same machine; prints the ratio of the medians, since the milliseconds belong to this machine. With `--search` it
@@ -17,6 +17,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fixtures.lab import VARIANTS
@@ -56,6 +58,12 @@ FAULTS_TRIED = {
     'big-header': 'too big header',
     'crash-late': 'truncated output',
     'crash-pair': 'conflict of a pair',
+    'half-constant': 'pair, one asks for a constant',
+    'half-class': 'pair, one asks for a class',
+    'half-hook': 'pair, one looks at a hook',
+    'half-active': 'pair, one looks at the list',
+    'half-guard': 'pair, one unhooks a callback',
+    'half-hidden': 'pair, and nothing tells',
 }
 FAIL_ON = {Symptom.FATAL: ('--fail-on', '500')}
 UNSTEADY = 'intermittent'
@@ -97,6 +105,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--plugins', type=int, nargs='+', help='active plugins; several numbers with --search only')
     parser.add_argument('--search', action='store_true', help='count probes instead')
+    parser.add_argument('--fault', choices=[*FAULTS_TRIED, UNSTEADY], nargs='+', help='with --search: only these')
     parser.add_argument('--runs', type=int, default=40)
     parser.add_argument('--path', default='/')
     parser.add_argument('--variant', choices=sorted(VARIANTS), default='sqlite')
@@ -107,13 +116,18 @@ def _searches(options: argparse.Namespace) -> None:
     with Lab.start(options.variant, harmless=24) as lab:
         harmless = lab.active()
         for count in options.plugins or (30, 64, 256):
-            for fault, what in FAULTS_TRIED.items():
+            for fault, what in _chosen(options.fault):
                 files = [lab.install(folder_of(file)) for file in KNOWN[fault].files]
                 lab.activate([*harmless, *files, *_fillers(lab, count - len(harmless) - len(files))])
-                counts = {record: _probes(lab, fault, record=record) for record in (True, False)}
-                said = f'{count:4} plugins, {what:28} {counts[True]:3} probes with it, {counts[False]:3} without'
+                made = {record: _probes(lab, fault, record=record) for record in (True, False)}
+                said = f'{count:4} plugins, {what:30} {made[True]} with it, {made[False]} without'
                 print(said, flush=True)
-            _unsteady(lab, harmless, count)
+            if not options.fault or UNSTEADY in options.fault:
+                _unsteady(lab, harmless, count)
+
+
+def _chosen(faults: Sequence[str] | None) -> list[tuple[str, str]]:
+    return [(fault, what) for fault, what in FAULTS_TRIED.items() if not faults or fault in faults]
 
 
 def _unsteady(lab: Lab, harmless: list[str], count: int) -> None:
@@ -124,11 +138,11 @@ def _unsteady(lab: Lab, harmless: list[str], count: int) -> None:
     while min(map(len, made.values())) < UNSTEADY_RUNS:
         for record, counts in made.items():
             try:
-                counts.append(_probes(lab, UNSTEADY, record=record))
+                counts.append(_probes(lab, UNSTEADY, record=record).probes)
             except Unnamed:  # a lucky streak: the run says that it cannot tell
                 continue
     median = {record: statistics.median(counts) for record, counts in made.items()}
-    print(f'{count:4} plugins, {"crash in 30 % of requests":28} {median[True]:3.0f} probes with it, '
+    print(f'{count:4} plugins, {"crash in 30 % of requests":30} {median[True]:3.0f} probes with it, '
           f'{median[False]:3.0f} without (medians of {UNSTEADY_RUNS})', flush=True)
 
 
@@ -144,7 +158,18 @@ def _fillers(lab: Lab, count: int) -> list[str]:
     return [f'{name}/{name}.php' for name in names]
 
 
-def _probes(lab: Lab, fault: str, *, record: bool) -> int:
+@dataclass(frozen=True)
+class Made:
+    """The probes after the baseline, and how many sets they were about."""
+
+    probes: int
+    sets: int
+
+    def __str__(self) -> str:
+        return f'{self.probes:3} probes of {self.sets:2} sets'
+
+
+def _probes(lab: Lab, fault: str, *, record: bool) -> Made:
     with tempfile.TemporaryDirectory() as state:
         argv = [
             sys.executable, '-m', 'wpaudit', 'bisect', '--host', lab.target, '--url', lab.url, '--quiet',
@@ -163,7 +188,8 @@ def _probes(lab: Lab, fault: str, *, record: bool) -> int:
         raise Unnamed(fault)
     if named != {file for conflict in KNOWN[fault].culprits for file in conflict}:
         raise SystemExit(f'{fault}: wpaudit named {sorted(named)}: {done.stderr}')
-    return sum(one['role'] in AFTER_BASELINE for one in report['probes'])
+    made = [tuple(one['off']) for one in report['probes'] if one['role'] in AFTER_BASELINE]
+    return Made(len(made), len(set(made)))
 
 
 def _site(lab: Lab, state: Path) -> WpCliSite:

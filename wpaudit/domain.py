@@ -216,7 +216,8 @@ class Mark:
 class Evidence:
     """A reason to look at some suspects first; changes the order of probes, never the verdict.
 
-    ``fate`` is what became of it, where that can be told: ``certified by probes 9 and 10``.
+    ``fate`` is what became of it, where that can be told: ``certified by probes 9 and 10``. ``where`` is the place in
+    the suspect's code that failed, where that is known: ``acme/inc/file.php:10-20``.
     """
 
     source: str
@@ -224,6 +225,7 @@ class Evidence:
     suspects: tuple[str, ...]
     weight: float
     fate: str = ''
+    where: str = ''
 
 
 @dataclass(frozen=True)

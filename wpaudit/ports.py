@@ -208,6 +208,12 @@ class Site(Protocol):
     def evidence(self) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
         """Read bounded log tails and file times that speak against some suspects."""
 
+    def partners(self, suspect: str, where: str) -> tuple[Evidence, ...]:
+        """Say which other suspects the code of ``suspect`` has to do with, bounded; ``where`` as in ``Evidence``.
+
+        Meant for one that fails only together with another. Changes nothing; may take seconds.
+        """
+
     def log_in(self, login: str) -> None:
         """Let every later prepared request be that user's; raises UsageError when there is no such user."""
 

@@ -97,6 +97,8 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     for file in (*ZOO.glob('*.php'), SOURCES / 'faulty' / 'hook-zoo' / 'hook-zoo.php'):
         shutil.copy(file, work if file.name == 'boot.php' else plugins)
     shutil.copy(PHP_SIDE / 'compile.php', work)
+    shutil.copy(PHP_SIDE / 'code.php', work)
+    shutil.copy(TEXTS / 'sources.php', work)
     (work / 'recorder.php').write_text(text_of('recorder.php'))
     with php(request.param, {work: '/bench', bundle().wordpress: '/wordpress'}) as running:
         yield Bench(running, work)
@@ -126,6 +128,71 @@ def test_a_text_that_is_no_php_or_deprecated_is_noticed(bench: Bench) -> None:
     nullable = bench.compiled('<?php function f( array $a = null ) {}')
     assert bool(nullable) == (bench.version >= (8, 4))
     assert bool(bench.compiled('<?php echo "${a}";')) == (bench.version >= (8, 2))
+
+
+# -- what plugins' code has to do with one another ---------------------------------------------------------
+
+CODE = {
+    'one/one.php': r"""<?php
+/* Not Two_In_Comment, // nor this: two_in_comment */
+function one_guard() {}
+define( 'ONE_VERSION', '1' );
+require 'inc/page.php';
+do_action( 'one_ready' );
+$url = 'http://two.example/'; // two_in_comment again
+""",
+    'one/inc/page.php': r"""<?php
+namespace One;
+use Two\Deep\Registry;
+function page() {
+	if ( \defined( 'TWO_LEVEL' ) || OF_CORE || \class_exists( '\\Two\\Deep\\Registry' ) ) {
+		return \get_option( "two_mode" ) . \apply_filters( 'the_content', COMMON_NAME );
+	}
+}
+add_action( 'two_loaded', 'One\page' );
+is_plugin_active( 'alone.php' );
+""",
+    'two/two.php': r"""<?php
+define( 'TWO_LEVEL', 2 );
+define( 'OF_CORE', 2 );
+define( 'COMMON_NAME', 2 );
+class Two_In_Comment { public function page() {} private const TWO_MEMBER = 1; }
+function two_in_comment() {}
+do_action('two_loaded');
+apply_filters( "the_content", '' );
+update_option( 'two_mode', 1 );
+""",
+    'two/src/Registry.php': "<?php\nnamespace Two\\Deep;\nfinal class Registry {}\n",
+    'three/three.php': r"""<?php
+remove_action( 'init', 'one_guard' );
+add_filter( 'one_ready', '__return_true', 10 );
+define( 'COMMON_NAME', 3 ); echo ONE_VERSION, defined( 'ONE_VERSION' );
+""",
+    'four/four.php': "<?php define( 'COMMON_NAME', 4 );",
+    'five/five.php': "<?php define( 'COMMON_NAME', 5 );",
+    'alone.php': '<?php function one_guard() {}',
+}
+MENTIONED = {
+    ('two/two.php', 'defines', 'TWO_LEVEL', 2), ('two/two.php', 'defines', r'Two\Deep\Registry', 2),
+    ('two/two.php', 'stores', 'two_mode', 2), ('two/two.php', 'fires', 'two_loaded', 1),
+    ('three/three.php', 'asks', 'one_guard', 0), ('three/three.php', 'asks', 'ONE_VERSION', 0),
+    ('three/three.php', 'hooks', 'one_ready', 0), ('alone.php', 'file', 'alone.php', 1),
+    ('alone.php', 'shares', 'one_guard', 0),
+}
+
+
+def test_names_that_two_plugins_have_to_do_with(bench: Bench) -> None:
+    for name, text in CODE.items():
+        file = bench.work / 'code' / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    plugins = [name for name in CODE if '/' not in name or Path(name).stem == Path(name).parent.name]
+    question = {'plugins': [_b64(name.encode()) for name in plugins], 'plugin': plugins.index('one/one.php'),
+                'file': _b64(b'one/inc/page.php'), 'first': 4, 'last': 8}
+    (bench.work / 'question.json').write_text(json.dumps(question))
+    said = json.loads(bench.php.run('/bench/code.php', '/').body)
+    assert {(plugins[row['plugin']], row['how'], row['name'], row['near']) for row in said['rows']} == MENTIONED
+    assert (said['files'], said['cut']) == (len(CODE), False)
 
 
 # -- the flight recorder changes nothing ----------------------------------------------------------------

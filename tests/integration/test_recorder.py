@@ -222,6 +222,75 @@ def test_of_a_pair_it_names_the_one_that_died_and_whom_that_had_called(
     assert all(one['role'] != 'recorder' for one in plain.report['probes'])
 
 
+HALVES = {
+    'half-constant': 'what failed in half-constant-a asks for HALF_CONSTANT_LEVEL, which half-constant-b defines',
+    'half-class': 'the file in which half-class-a failed asks for Half_Class\\Registry, which half-class-b defines',
+    'half-hook': 'what failed in half-hook-a runs or looks at the hook half_hook_layers, to which half-hook-b adds '
+                 'something',
+    'half-active': 'what failed in half-active-a names the file half-active-b/half-active-b.php',
+    'half-guard': 'half-guard-b asks for half_guard_in_time of half-guard-a',
+}
+
+
+@pytest.mark.parametrize('name', HALVES)
+def test_the_half_of_a_pair_that_the_recorder_does_not_see_is_found_by_the_code(
+    wpaudit: Callable[..., Run], site: Lab, unchanged: Unchanged, name: str,
+) -> None:
+    breaking(site, name)
+    with unchanged(site):
+        run = wpaudit(site)
+    assert run.named == {frozenset(KNOWN[name].files)}, run.err
+    [died] = run.hints
+    assert died['suspects'] == [KNOWN[name].files[0]]
+    assert died['where'].startswith(f'{name}-a/')
+    [told, *_] = [one for one in run.report['evidence'] if one['source'] == 'source code']
+    assert (told['reason'], told['suspects']) == (HALVES[name], [KNOWN[name].files[1]])
+    assert told['fate'].startswith('certified by probes ')
+    after = [one for one in run.made if one['role'] != 'recorder']
+    assert len(after) <= 4 + math.log2(len(site.active()))
+    assert len({tuple(one['off']) for one in after}) == 5
+
+
+def test_files_that_nobody_should_read_are_not_read_to_their_end(wpaudit: Callable[..., Run], site: Lab) -> None:
+    breaking(site, 'half-constant')
+    for file in KNOWN['half-constant'].files:
+        # Not in the uppermost directory, where WordPress itself looks into every file.
+        folder = site.path / 'wp-content/plugins' / Path(file).parent / 'lib'
+        folder.mkdir()
+        os.mkfifo(folder / 'endless.php')
+        (folder / 'away').symlink_to('/')
+        (folder / 'loop').symlink_to(folder)
+        (folder / 'gone.php').symlink_to('/nowhere')
+        (folder / 'large.php').write_bytes(b"<?php '" + b'x' * (40 << 20))
+        (folder / 'binary.php').write_bytes(bytes(range(256)) * 4000)
+        (folder / 'comments.php').write_text('<?php ' + '/*' * 200_000)
+        (folder / 'quotes.php').write_text('<?php ' + '\'"' * 200_000)
+        (folder / 'minified.php').write_text('<?php ' + 'class A{function b(){return new C;}}' * 20_000)
+        (folder / 'many').mkdir()
+        for number in range(3000):
+            (folder / f'many/{number}.php').touch()
+    began = time.monotonic()
+    run = wpaudit(site)
+    assert time.monotonic() - began < 60
+    assert run.named == {frozenset(KNOWN['half-constant'].files)}, run.err
+    [told, *_] = [one for one in run.report['evidence'] if one['source'] == 'source code']
+    assert told['reason'] == HALVES['half-constant']
+    assert not [gap for gap in run.report['gaps'] if gap['what'].startswith('code of')]
+
+
+def test_code_that_speaks_of_others_leads_astray_and_to_no_wrong_name(
+    wpaudit: Callable[..., Run], site: Lab, unchanged: Unchanged,
+) -> None:
+    breaking(site, 'half-hidden')
+    with unchanged(site):
+        run = wpaudit(site)
+    assert run.named == {frozenset(KNOWN['half-hidden'].files)}, run.err
+    told = [one for one in run.report['evidence'] if one['source'] == 'source code']
+    assert {suspect for one in told for suspect in one['suspects']} >= {
+        'h05-shop-core/shop.php', 'h13-related-posts/related.php', 'h19-team/index.php'}
+    assert {one['fate'] for one in told} == {'not borne out by the probes'}
+
+
 # -- plugins that fool it -----------------------------------------------------------------------------
 
 

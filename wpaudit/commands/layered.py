@@ -75,6 +75,11 @@ class Layered:
         evidence, missing = self._site.evidence()
         return (*found, *evidence), (*gaps, *missing)
 
+    def partners(self, suspect: str, where: str) -> tuple[Evidence, ...]:
+        """Return what the site's code says; of a rule there is none."""
+        plugins = frozenset(_ids(self._site.suspects()))
+        return self._site.partners(suspect, where) if suspect in plugins else ()
+
     def gaps(self) -> tuple[Gap, ...]:
         """Return what could not be read of the firewalls, and which of their rules cannot be switched."""
         self._rules()

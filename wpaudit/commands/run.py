@@ -208,7 +208,21 @@ class Run:
             # Where the host marks every request, a failure is the fault's own and needs no repetition. A pass may be
             # an unsteady fault's luck; where that is known, each is already made of many probes.
             sure_failures=switcher.certain, enough=BACKING if self.trial.patience == 1 else 1,
+            partners=self._partners,
         )
+
+    def _partners(self, suspect: str) -> dict[str, float]:
+        """Ask with whom a suspect may fail that passes alone; the report tells of it too."""
+        where = next((one.where for one in self.findings.evidence if one.where and suspect in one.suspects), '')
+        try:
+            found = self.site.partners(suspect, where)
+        except (ShellError, SiteError) as error:  # it only orders the search
+            self.findings = replace(self.findings, gaps=(*self.findings.gaps, Gap(f'code of {suspect}', error.message)))
+            return {}
+        known = {one.id for one in self.findings.suspects} - {suspect}
+        found = tuple(one for one in found if known.issuperset(one.suspects))
+        self.findings = replace(self.findings, evidence=(*self.findings.evidence, *found))
+        return _weights(found)
 
     def _at_once(self, switcher: Switcher) -> int:
         """How many probes may run at once; asking for more in one batch would only waste them."""

@@ -33,6 +33,7 @@ from wpaudit.intervals import wilson
 if TYPE_CHECKING:
     from wpaudit.facts import Diagnosis
 
+TRACED = ('recorder', 'source code')  # evidence of which is told what became of it
 EXIT_CODES: Mapping[Verdict, int] = {
     Verdict.HEALTHY: 0,
     Verdict.CULPRIT: 1,
@@ -108,8 +109,8 @@ class Findings:
         )
 
     def _fate(self, evidence: Evidence, finding: Finding) -> str:
-        """Say what became of a hint of the flight recorder, and by which probes."""
-        if evidence.source != 'recorder' or not evidence.suspects or not finding.conflicts:
+        """Say what became of a hint at single suspects, and by which probes."""
+        if evidence.source not in TRACED or not evidence.suspects or not finding.conflicts:
             return ''
         conflict = next((set(one) for one in finding.conflicts if set(one) & set(evidence.suspects)), None)
         if conflict is None:

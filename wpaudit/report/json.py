@@ -58,7 +58,7 @@ def report(result: Report, *, verbose: bool = False, colour: bool = False) -> st
         'suspects': _suspects(result.suspects),
         'evidence': [
             {'source': one.source, 'reason': one.reason, 'suspects': one.suspects, 'weight': one.weight,
-             'fate': one.fate}
+             'fate': one.fate, 'where': one.where}
             for one in result.evidence
         ],
         'learned': {one: sorted(needs) for one, needs in sorted(result.learned.items())},

@@ -47,8 +47,8 @@ def readings(parts: Sequence[Part], seen: Seen) -> tuple[Evidence, ...]:
     return ()
 
 
-def _evidence(owner: Owner, reason: str, weight: float = NAMED) -> Evidence:
-    return Evidence(SOURCE, reason, owner.suspects, weight)
+def _evidence(owner: Owner, reason: str, weight: float = NAMED, where: str = '') -> Evidence:
+    return Evidence(SOURCE, reason, owner.suspects, weight, where=where)
 
 
 def _stack(frames: Sequence[Frame], reason: str) -> list[Evidence]:
@@ -60,7 +60,7 @@ def _stack(frames: Sequence[Frame], reason: str) -> list[Evidence]:
             continue
         named.update(frame.owner.suspects)
         text = f'{frame} had called it' if found else reason
-        found.append(_evidence(frame.owner, text, BEHIND if found else NAMED))
+        found.append(_evidence(frame.owner, text, BEHIND if found else NAMED, frame.place))
     return found or [Evidence(SOURCE, reason, (), 1.0)]
 
 
@@ -114,11 +114,13 @@ def _slow(part: Part, seen: Seen) -> list[Evidence]:
     if total < SLOW or spent.get(owner, 0.0) < SHARE * total or not owner.suspects:
         return []
     share = f'{spent[owner]:.1f} of {total:.1f} s'
-    waited = _waited(part.costs.get(owner), running if running and running.owner == owner else None)
+    at_it = running if running and running.owner == owner else None
+    place = at_it.place if at_it else ''
+    waited = _waited(part.costs.get(owner), at_it)
     if waited:
-        return [_evidence(owner, f'{owner} waited for {waited} ({share})')]
-    where = f' and was still running @ {running.hook}' if running and running.owner == owner else ''
-    return [_evidence(owner, f'{owner} took {share}{where}')]
+        return [_evidence(owner, f'{owner} waited for {waited} ({share})', where=place)]
+    where = f' and was still running @ {at_it.hook}' if at_it else ''
+    return [_evidence(owner, f'{owner} took {share}{where}', where=place)]
 
 
 def _waited(cost: Cost | None, running: Frame | None) -> str:
@@ -140,7 +142,8 @@ def _fatal(part: Part) -> list[Evidence]:
     found = _memory(part, owner) if short else []
     what = 'ran out of memory' if short else 'ended by a PHP fatal error'
     weight = BEHIND if found else NAMED
-    found.append(_evidence(owner, f'{what} in {owner} ({part.where}: {part.error})', weight))
+    place = part.left.place if part.left.owner == owner and part.left.place else part.place
+    found.append(_evidence(owner, f'{what} in {owner} ({part.where}: {part.error})', weight, place))
     if part.left.owner.suspects and part.left.owner != owner:
         found.append(_evidence(part.left.owner, f'{part.left} had called it', BEHIND))
     return found if short else _with_partners(part, found)
@@ -149,7 +152,8 @@ def _fatal(part: Part) -> list[Evidence]:
 def _overtime(part: Part) -> list[Evidence]:
     """PHP's own limit may strike in any line that is reached just then: what was running says more than its file."""
     running = part.left if part.left.owner.suspects else replace(part.left, owner=part.at_fault, hook='')
-    found = [_evidence(running.owner, f"reached PHP's time limit in {running} ({part.where}: {part.error})")]
+    found = [_evidence(running.owner, f"reached PHP's time limit in {running} ({part.where}: {part.error})",
+                       where=running.place)]
     slow = _slow(part, Seen())
     if not slow or slow[0].suspects == running.owner.suspects:
         return found
@@ -180,13 +184,13 @@ def _headers(part: Part, seen: Seen) -> list[Evidence]:
 
 def _status(part: Part) -> list[Evidence]:
     bad = [(frame, code) for frame, code in part.codes if code >= BAD_STATUS and frame.owner.suspects]
-    return [_evidence(frame.owner, f'{frame} set the status {code}') for frame, code in bad[-1:]]
+    return [_evidence(frame.owner, f'{frame} set the status {code}', where=frame.place) for frame, code in bad[-1:]]
 
 
 def _left(part: Part) -> list[Evidence]:
     if part.how != 'exit' or not part.left.owner.suspects or part.redirects:
         return []  # to exit after a redirect is what WordPress asks for
-    return [_evidence(part.left.owner, f'{part.left} ended the request (exit)')]
+    return [_evidence(part.left.owner, f'{part.left} ended the request (exit)', where=part.left.place)]
 
 
 def _redirected(parts: Sequence[Part]) -> tuple[Evidence, ...]:
@@ -194,7 +198,8 @@ def _redirected(parts: Sequence[Part]) -> tuple[Evidence, ...]:
     for part in parts:
         for frame, target in part.redirects:
             if frame.owner.suspects:
-                found[frame.owner.suspects] = _evidence(frame.owner, f'{frame} redirected to {target}')
+                found[frame.owner.suspects] = _evidence(
+                    frame.owner, f'{frame} redirected to {target}', where=frame.place)
     return tuple(found.values())
 
 

@@ -25,6 +25,7 @@ MOST_FRAMES = 64
 MOST_OWNERS = 400
 MOST_PARTS = 8
 LONGEST = 300      # characters of one text
+PLACE = 210        # ... and of a place in the code
 RUNNING = '+'
 SLOT_MARKS = (RUNNING, '-')  # of a frame that runs, and of one that is over
 PLUGIN_PATH = re.compile(r'/plugins/([^/\s:()]+)')
@@ -55,6 +56,7 @@ class Frame:
     callback: str = ''
     since: float = 0.0
     output: bool = False  # whether output had been sent before it began
+    place: str = ''       # where the callback stands: ``acme/inc/file.php:10-20``
 
     def __str__(self) -> str:
         """Name it as ``owner @ hook``."""
@@ -78,6 +80,7 @@ class Part:
     error: str = ''
     mentioned: tuple[Owner, ...] = () # whose files the message of the fatal error names
     where: str = ''                   # file and line of the fatal error
+    place: str = ''                   # the same, below the directory of plugins
     at_fault: Owner = Owner()         # whose file that is
     seconds: float = 0.0
     headers: int = 0
@@ -139,7 +142,8 @@ class _Reader:
         return Part(
             frames=frames, how=_text(end.get('how'), 10), left=self.frame(end.get('frame')),
             error=_text(end.get('error')), mentioned=self._mentioned(_text(end.get('error'))),
-            where=_text(end.get('line'), 80), at_fault=self.owner(end.get('file')),
+            where=_text(end.get('line'), 80), place=_text(end.get('place'), PLACE),
+            at_fault=self.owner(end.get('file')),
             done=sums.get('done') is True, sent=sums.get('sent') is True, last=self.frame(sums.get('last')),
             seconds=_number(sums.get('seconds')), headers=int(_number(sums.get('headers'))), costs=costs,
             codes=tuple((self.frame(row[1]), int(_number(row[2]))) for row in _rows(sums.get('codes'), 3)),
@@ -147,14 +151,15 @@ class _Reader:
         )
 
     def frame_line(self, line: str) -> Frame:
-        """Read ``+SECONDS OUTPUT OWNER<TAB>HOOK<TAB>CALLBACK``."""
+        """Read ``+SECONDS OUTPUT OWNER<TAB>HOOK<TAB>CALLBACK<TAB>PLACE``, the place being there or not."""
         numbers, _, label = line[1:].strip().partition(' ')
         output, _, label = label.partition(' ')
         return self.frame(label.split('\t'), since=_number(_float(numbers)), output=output == '1')
 
     def frame(self, said: object, *, since: float = 0.0, output: bool = False) -> Frame:
-        owner, hook, callback = [_text(one, 100) for one in [*_list(said), '', '', ''][:3]]
-        return Frame(self.owner(owner), hook, callback, since, output)
+        parts = [*_list(said), '', '', '', ''][:4]
+        owner, hook, callback = [_text(one, 100) for one in parts[:3]]
+        return Frame(self.owner(owner), hook, callback, since, output, _text(parts[3], PLACE))
 
     def _mentioned(self, text: str) -> tuple[Owner, ...]:
         """Return the owners of plugins' files that a message names by their paths."""

@@ -32,6 +32,7 @@ from wpaudit.ports import Inside
 from wpaudit.ports import Journal
 from wpaudit.ports import Process
 from wpaudit.ports import Shell
+from wpaudit.sites import sources
 from wpaudit.sites.agent import Agent
 from wpaudit.sites.agent import busy
 from wpaudit.sites.agent import unfinished
@@ -172,6 +173,10 @@ class WpCliSite:
         found = [*_from_logs(answer.parts('found'), suspects), *_from_ages(self.inventory(), suspects)]
         gaps = tuple(Gap(path, 'cannot be read by this login') for path in answer.texts('unreadable'))
         return tuple(found), gaps
+
+    def partners(self, suspect: str, where: str) -> tuple[Evidence, ...]:
+        """Let the agent read the plugins' code."""
+        return sources.partners(self.agent, [one.id for one in self.suspects()], suspect, sources.placed(where))
 
     def abilities(self) -> tuple[Check, ...]:
         """Say what could be done on this host; nothing is tried out."""

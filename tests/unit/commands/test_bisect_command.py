@@ -30,6 +30,7 @@ from wpaudit.errors import CannotStart
 from wpaudit.errors import Interrupted
 from wpaudit.errors import ModeUnavailable
 from wpaudit.errors import NotRestored
+from wpaudit.errors import SiteError
 from wpaudit.errors import Unfinished
 from wpaudit.errors import UsageError
 from wpaudit.ports import Silence
@@ -386,6 +387,50 @@ def test_a_wrong_hint_costs_probes_and_not_the_truth() -> None:
 
 def recording(*ids: str, weight: float = 1000.0) -> Recording:
     return Recording((Evidence('recorder', 'died in it @ init', ids, weight),))
+
+
+def mentioned(suspect: str, weight: float = 600.0) -> tuple[Evidence, ...]:
+    return (Evidence('source code', 'it asks for something', (suspect,), weight),)
+
+
+PLACE = 'p03/p03.php:10-20'
+
+
+def half_seen(*conflict: str, **more: object) -> FakeSite:
+    """A site of which the recorder names the first of a conflict, and the place where it died."""
+    died = Evidence('recorder', 'died in it @ init', conflict[:1], 1000.0, where=PLACE)
+    return FakeSite.of(*NAMES, failing=fails_with(conflict), recording=Recording((died,)), **more)
+
+
+def test_the_partner_of_one_that_passes_alone_is_asked_of_the_code() -> None:
+    site = half_seen(NAMES[3], NAMES[8], mentions={NAMES[3]: mentioned(NAMES[8])})
+    found = run(site)
+    assert ids(found.conflicts) == {frozenset([NAMES[3], NAMES[8]])}
+    assert site.asked_about == [(NAMES[3], PLACE)]
+    made = [one for one in found.trial.records if one.role in (Role.SEARCH, Role.CERTIFICATE)]
+    assert len({one.off for one in made}) == 5
+    assert len(made) == 8
+    assert [one.source for one in found.evidence] == ['recorder', 'source code']
+    assert all(one.fate.startswith('certified by probes ') for one in found.evidence)
+
+
+def test_nobody_reads_the_code_of_one_that_fails_alone() -> None:
+    site = half_seen(NAMES[3], mentions={NAMES[3]: mentioned(NAMES[8])})
+    assert ids(run(site).conflicts) == {frozenset([NAMES[3]])}
+    assert site.asked_about == []
+
+
+@pytest.mark.parametrize('wrong', [NAMES[5], 'nobody/nobody.php', NAMES[3]])
+def test_code_that_names_another_one_costs_probes_and_not_the_truth(wrong: str) -> None:
+    found = run(half_seen(NAMES[3], NAMES[8], mentions={NAMES[3]: mentioned(wrong)}))
+    assert ids(found.conflicts) == {frozenset([NAMES[3], NAMES[8]])}
+    assert {one.fate for one in found.evidence if one.source == 'source code'} <= {'not borne out by the probes'}
+
+
+def test_code_that_cannot_be_read_is_a_gap() -> None:
+    found = run(half_seen(NAMES[3], NAMES[8], deaf=SiteError('the agent sent nonsense')))
+    assert ids(found.conflicts) == {frozenset([NAMES[3], NAMES[8]])}
+    assert [gap.why for gap in found.gaps if gap.what == f'code of {NAMES[3]}'] == ['the agent sent nonsense']
 
 
 @pytest.mark.parametrize('culprit', NAMES)

@@ -11,6 +11,7 @@ from fixtures.site import FakeProber
 from fixtures.site import FakeSite
 from fixtures.site import fails_with
 from wpaudit.commands.bisect import bisect
+from wpaudit.commands.layered import Layered
 from wpaudit.commands.options import Options
 from wpaudit.commands.verdict import Findings
 from wpaudit.domain import Evidence
@@ -230,6 +231,16 @@ def test_what_a_firewall_logged_orders_the_search() -> None:
     told, findings = made(hint)
     assert told < made()[0]
     assert findings.evidence[0].suspects == (RULES[9],)
+
+
+def test_the_code_of_a_plugin_is_asked_for_partners_and_that_of_a_rule_is_not() -> None:
+    plugin, other = PLUGINS[0], PLUGINS[1]
+    told = (Evidence('source code', 'it asks for something', (other,), 600.0),)
+    site = FakeSite.of(*PLUGINS, failing=lambda on: Outcome.PASS, mentions={plugin: told})
+    layered = Layered(site, [])
+    assert layered.partners(plugin, 'a/a.php:1-2') == told
+    assert layered.partners(RULES[0], '') == ()
+    assert site.asked_about == [(plugin, 'a/a.php:1-2')]
 
 
 def exemption(rule: str, what: str) -> Exemption:

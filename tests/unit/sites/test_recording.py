@@ -99,6 +99,16 @@ def read(*lines: str, suspects: tuple[str, ...] = (A, B, C)) -> Part:
     return part
 
 
+def test_where_the_callback_stands_is_told_with_the_one_that_died() -> None:
+    found = readings([read('+0.100000 0 p0\tinit\tf\ta/inc/a.php:3-9')], Seen(502, seconds=0.5))
+    assert [(one.reason, one.where) for one in found] == [('died in a @ init', 'a/inc/a.php:3-9')]
+    end = json.dumps({'end': {'how': 'fatal', 'error': 'x', 'file': 'p0', 'line': 'a.php:5', 'place': 'a/a.php:5'}})
+    assert [one.where for one in readings([read(f'= {end}')], Seen(500))] == ['a/a.php:5']
+    hostile = read('+0.100000 0 p0\tinit\tf\t\x1b' + 'x' * 5000)
+    assert len(hostile.frames[0].place) <= 210
+    assert hostile.frames[0].place.isprintable()
+
+
 def test_whom_the_frame_that_died_had_called_last_is_asked_next_too() -> None:
     part = read('+0.100000 0 p0\tinit\tf', '-0.200000 0 p1\thalves\tg', '-0.300000 0 p2\tdeeper\th')
     found = readings([part], Seen(502, seconds=0.5))

@@ -5,8 +5,8 @@
  * object a line on stdin and answers one a line on stdout, each behind a sentinel, because other code
  * prints there too. End of file, silence and signals all mean: put everything back, leave.
  *
- * PHP 7.2 and newer. agent.php, inventory.php and state.php are sent as one text, host*.php when triage asks; no file
- * stays behind.
+ * PHP 7.2 and newer. agent.php, inventory.php and state.php are sent as one text, host*.php and sources.php when they are
+ * needed; no file stays behind.
  */
 
 final class Wpaudit_Refusal extends Exception {
@@ -168,6 +168,9 @@ final class Wpaudit_Agent {
 				return Wpaudit_State::finish();
 			case 'recover':
 				return Wpaudit_State::recover();
+		}
+		if ( 'mentions' === $request['op'] && class_exists( 'Wpaudit_Sources', false ) ) {
+			return Wpaudit_Sources::mentions( $request );
 		}
 		if ( 0 === strpos( $request['op'], 'host-' ) && class_exists( 'Wpaudit_Host', false ) ) {
 			return Wpaudit_Host::perform( $request );

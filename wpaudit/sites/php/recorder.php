@@ -16,7 +16,8 @@ if ( ! defined( 'ABSPATH' ) ) {
 
 /*
  * The file, 64 KiB from its first moment: one line of version, 64 slots of 256 bytes for the stack of frames, the
- * sums as one line of JSON. A frame is a line "+seconds output owner TAB hook TAB callback"; crossed out it begins with "-".
+ * sums as one line of JSON. A frame is a line "+seconds output owner TAB hook TAB callback TAB place"; crossed out it begins
+ * with "-". The place is where the callback stands, "acme/inc/file.php:10-20", and is left out where it does not fit.
  * Nothing is buffered here, so what was written is in the kernel's hands when PHP dies.
  */
 final class Wpaudit_Tape___TOKEN__ {
@@ -69,9 +70,12 @@ final class Wpaudit_Tape___TOKEN__ {
 
 	/* ---- frames ----------------------------------------------------------------------------- */
 
-	public static function label( $owner, $hook, $what ) {
+	public static function label( $owner, $hook, $what, $place = '' ) {
 		self::owner( $owner );
 		$text = substr( $owner, 0, 80 ) . "\t" . self::clean( $hook, 90 ) . "\t" . self::clean( $what, 64 );
+		if ( '' !== $place && strlen( $text . $place ) < self::SLOT - 20 && self::clean( $place, self::SLOT ) === $place ) {
+			$text .= "\t" . $place;
+		}
 		return str_pad( $text, self::SLOT - 17 ) . "\n";
 	}
 
@@ -230,7 +234,7 @@ final class Wpaudit_Owners___TOKEN__ {
 	}
 
 	/*
-	 * array( owner, mask of parameters taken by reference ). The owner is null while the class is not loaded: asking
+	 * array( owner, mask of parameters taken by reference, place ). The owner is null while the class is not loaded: asking
 	 * would load it before its time. Nothing is returned for what no reflection can tell.
 	 */
 	public static function inspect( $callback ) {
@@ -248,11 +252,11 @@ final class Wpaudit_Owners___TOKEN__ {
 				return null;
 			}
 			if ( is_string( $callback[0] ) && ! class_exists( $callback[0], false ) ) {
-				return array( null, 0 );
+				return array( null, 0, '' );
 			}
 			$class = new ReflectionClass( $callback[0] );
 			if ( ! $class->hasMethod( $callback[1] ) ) {
-				return array( self::file( $class->getFileName() ), 0 ); // __call
+				return array( self::file( $class->getFileName() ), 0, self::place( $class ) ); // __call
 			}
 			return self::code( $class->getMethod( $callback[1] ), $class->getFileName() );
 		} catch ( ReflectionException $error ) {
@@ -271,7 +275,24 @@ final class Wpaudit_Owners___TOKEN__ {
 				$mask |= $parameter->isVariadic() ? 1 << 8 : 1 << min( $i, 8 );
 			}
 		}
-		return array( $owner, $mask );
+		return array( $owner, $mask, '' === $owner ? '' : self::place( $function ) );
+	}
+
+	/* Where a function or class of a plugin stands: "acme/inc/file.php:10-20". */
+	private static function place( $reflection ) {
+		$path = self::in_plugins( $reflection->getFileName() );
+		return $path ? $path . ':' . $reflection->getStartLine() . '-' . $reflection->getEndLine() : '';
+	}
+
+	/* A path as plugins are named: below their directory, '' when it is not. */
+	public static function in_plugins( $file ) {
+		$path = self::unlinked( wp_normalize_path( (string) $file ) );
+		foreach ( self::roots() as $root => $kind ) {
+			if ( 'p' === $kind && 0 === strpos( $path, $root . '/' ) ) {
+				return substr( $path, strlen( $root ) + 1 );
+			}
+		}
+		return '';
 	}
 
 	public static function file( $file ) {
@@ -290,17 +311,23 @@ final class Wpaudit_Owners___TOKEN__ {
 				return '';
 			}
 		}
-		foreach ( isset( $GLOBALS['wp_plugin_paths'] ) ? $GLOBALS['wp_plugin_paths'] : array() as $link => $directory ) {
-			if ( 0 === strpos( $path, $directory . '/' ) ) {
-				$path = $link . substr( $path, strlen( $directory ) );
-			}
-		}
+		$path = self::unlinked( $path );
 		foreach ( self::roots() as $root => $kind ) {
 			if ( 0 === strpos( $path, $root . '/' ) ) {
 				return self::within( $kind, substr( $path, strlen( $root ) + 1 ) );
 			}
 		}
 		return 'o:' . Wpaudit_Tape___TOKEN__::clean( substr( $path, -70 ), 70 );
+	}
+
+	/* A plugin's directory may be a link; PHP tells where it leads to. */
+	private static function unlinked( $path ) {
+		foreach ( isset( $GLOBALS['wp_plugin_paths'] ) ? $GLOBALS['wp_plugin_paths'] : array() as $link => $directory ) {
+			if ( 0 === strpos( $path, $directory . '/' ) ) {
+				$path = $link . substr( $path, strlen( $directory ) );
+			}
+		}
+		return $path;
 	}
 
 	private static function roots() {
@@ -417,7 +444,7 @@ final class Wpaudit_Recorder___TOKEN__ {
 		if ( ! $found || '' === $found[0] ) {
 			return null;
 		}
-		$seat = null === $found[0] ? null : self::seat( $found[0], $hook, $callback );
+		$seat = null === $found[0] ? null : self::seat( $found[0], $hook, $callback, $found[2] );
 		if ( $found[1] ) {
 			return self::by_reference( $found[1], $callback, $seat );
 		}
@@ -493,20 +520,20 @@ final class Wpaudit_Recorder___TOKEN__ {
 	}
 
 	/* Where a frame sits: array( owner, label ). */
-	private static function seat( $owner, $hook, $callback ) {
+	private static function seat( $owner, $hook, $callback, $place ) {
 		if ( is_array( $callback ) ) {
 			$what = ( is_object( $callback[0] ) ? get_class( $callback[0] ) : $callback[0] ) . '::' . $callback[1];
 		} else {
 			$what = is_object( $callback ) ? get_class( $callback ) : $callback;
 		}
-		return array( $owner, Wpaudit_Tape___TOKEN__::label( $owner, $hook, $what ) );
+		return array( $owner, Wpaudit_Tape___TOKEN__::label( $owner, $hook, $what, $place ) );
 	}
 
 	/* The class was not loaded when its hook began. It is about to be used, so now it may be. */
 	private static function late_seat( $hook, $callback ) {
 		is_callable( $callback );
 		$found = Wpaudit_Owners___TOKEN__::inspect( $callback );
-		return self::seat( $found && $found[0] ? $found[0] : 'c', $hook, $callback );
+		return self::seat( $found && $found[0] ? $found[0] : 'c', $hook, $callback, $found ? $found[2] : '' );
 	}
 
 	/*
@@ -541,7 +568,8 @@ final class Wpaudit_Recorder___TOKEN__ {
 
 	public static function reopen( $seat ) {
 		$said                           = Wpaudit_Tape___TOKEN__::plain( $seat[1] );
-		$label                          = Wpaudit_Tape___TOKEN__::label( $seat[0], 'shutdown function of ' . $said[1], $said[2] );
+		$place                          = isset( $said[3] ) ? $said[3] : '';
+		$label                          = Wpaudit_Tape___TOKEN__::label( $seat[0], 'shutdown function of ' . $said[1], $said[2], $place );
 		self::$open['shutdown'][]       = Wpaudit_Tape___TOKEN__::push( $seat[0], $label );
 	}
 
@@ -554,7 +582,7 @@ final class Wpaudit_Recorder___TOKEN__ {
 	private static function begin( $kind, $hook, $callback ) {
 		$found = $callback ? Wpaudit_Owners___TOKEN__::inspect( $callback ) : null;
 		$owner = $found ? $found[0] : '';
-		self::$open[ $kind ][] = $owner ? self::enter( self::seat( $owner, $hook, $callback ) ) : null;
+		self::$open[ $kind ][] = $owner ? self::enter( self::seat( $owner, $hook, $callback, $found[2] ) ) : null;
 	}
 
 	private static function end( $kind ) {
@@ -659,7 +687,8 @@ final class Wpaudit_Recorder___TOKEN__ {
 	private static function include_next() {
 		if ( self::$queue ) {
 			$owner = Wpaudit_Owners___TOKEN__::file( self::$queue[0] );
-			self::$open['include'][] = $owner ? self::enter( self::seat( $owner, 'include', basename( self::$queue[0] ) ) ) : null;
+			$place = Wpaudit_Owners___TOKEN__::in_plugins( self::$queue[0] );
+			self::$open['include'][] = $owner ? self::enter( self::seat( $owner, 'include', basename( self::$queue[0] ), $place ) ) : null;
 		}
 	}
 
@@ -727,6 +756,7 @@ final class Wpaudit_Recorder___TOKEN__ {
 			'error' => $fatal ? Wpaudit_Tape___TOKEN__::clean( strtok( $error['message'], "\n" ), 300 ) : '',
 			'file' => $fatal ? Wpaudit_Owners___TOKEN__::file( $error['file'] ) : '',
 			'line' => $fatal ? Wpaudit_Tape___TOKEN__::clean( basename( $error['file'] ), 60 ) . ':' . (int) $error['line'] : '',
+			'place' => $fatal ? Wpaudit_Tape___TOKEN__::clean( Wpaudit_Owners___TOKEN__::in_plugins( $error['file'] ), 200 ) . ':' . (int) $error['line'] : '',
 		);
 		Wpaudit_Tape___TOKEN__::charge();
 		Wpaudit_Tape___TOKEN__::pop( 0 );
