@@ -98,6 +98,10 @@ Examples:
 @click.option('--header', 'headers', multiple=True, metavar='"NAME: VALUE"', help='Sent with every probe; repeatable.')
 @click.option('--cookie', 'cookies', multiple=True, metavar='NAME=VALUE', help='Sent with every probe; repeatable.')
 @click.option('--as-user', default='', metavar='LOGIN', help='Probe logged in as this user; no password needed.')
+@click.option('--cron', is_flag=True,
+              help='Each probe runs the events of WP-Cron that are due, for a failure of which visitors see nothing. '
+                   'Rows and mails are held back, and no event is used up; requests that events send and files that '
+                   'they write are NOT held back, once a probe. Isolated mode only.')
 @request_options
 @click.option('--fail-on', default='', metavar='CODES', help='E.g. 502,5xx,truncated,reset,timeout.')
 @click.option('--expect-status', default='', metavar='CODES', help='Any other status is the failure.')
@@ -165,9 +169,9 @@ def _options(values: dict[str, Any], talk: report.Talk) -> Options:
     return Options(
         mode=None if values['mode'] == 'auto' else Mode(values['mode']), keep=values['keep'], only=values['only'],
         kinds=KINDS[values['suspects']], rules_later=values['suspects'] == 'auto', as_user=values['as_user'],
-        parallel=values['parallel'],
+        cron=values['cron'], parallel=values['parallel'],
         max_probes=values['max_probes'], max_time=values['max_time'], dry_run=values['dry_run'],
-        recorder=values['recorder'], triage=values['triage'], confidence=values['confidence'],
+        recorder=values['recorder'], triage=values['triage'] and not values['cron'], confidence=values['confidence'],
         may_go_live=_consent(talk, yes=values['yes']),
     )
 

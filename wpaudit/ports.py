@@ -217,6 +217,9 @@ class Site(Protocol):
     def log_in(self, login: str) -> None:
         """Let every later prepared request be that user's; raises UsageError when there is no such user."""
 
+    def run_events(self) -> None:
+        """Let every later prepared request run the events of WP-Cron that are due; in isolated mode only."""
+
     def switching(self, mode: Mode) -> AbstractContextManager[Switcher]:
         """Take the snapshot, write the journal, put the harness in place; undo and verify at exit.
 

@@ -445,6 +445,100 @@ def test_a_probe_of_wp_cron_runs_no_event_and_loses_none(
     until(ran.exists)
 
 
+# -- events that are asked for ------------------------------------------------------------------------
+
+
+def planned(site: Lab, *events: str) -> object:
+    """Let events be due, and let nobody but a probe run them; return what is planned."""
+    config = site.path / 'wp-config.php'
+    config.write_text(config.read_text().replace('<?php', "<?php\ndefine( 'DISABLE_WP_CRON', true );", 1))
+    for event in events:
+        done = site.wp('cron', 'event', 'schedule', event, '2020-01-01 00:00:00', 'hourly')
+        assert done.returncode == 0, done.stderr
+    return events_of(site)
+
+
+def events_of(site: Lab) -> object:
+    """Return all that is planned."""
+    listed = site.wp('option', 'get', 'cron', '--format=json')
+    assert listed.returncode == 0, listed.stderr
+    return json.loads(listed.stdout)
+
+
+@pytest.mark.parametrize('site', ['sqlite', 'mariadb', 'apache'], indirect=True)
+def test_an_event_that_crashes_is_named_when_events_are_asked_for(
+    wpaudit: Callable[..., Run], site: Lab, unchanged: Unchanged,
+) -> None:
+    breaking(site, 'cron-crash', 'cron-writer')
+    before = planned(site, 'cron_writer_event', 'cron_crash_event')
+    with unchanged(site):
+        assert wpaudit(site).code == 0  # a visitor sees nothing of it
+        run = wpaudit(site, '--cron')
+    assert run.code == 1, run.err
+    assert run.named == {frozenset(['cron-crash/cron-crash.php'])}
+    assert [hint['reason'] for hint in run.hints] == ['died in cron-crash @ cron_crash_event']
+    assert run.report['restore']['verified'] is True
+    assert run.report['cause'] is None
+    assert len(run.made) == 4
+    assert events_of(site) == before
+    assert site.wp('option', 'get', 'cron_writer_ran').returncode != 0
+
+
+def test_events_that_work_are_told_of_and_are_due_still(
+    wpaudit: Callable[..., Run], site: Lab, unchanged: Unchanged,
+) -> None:
+    breaking(site, 'cron-writer')
+    before = planned(site, 'cron_writer_event')
+    with unchanged(site):
+        run = wpaudit(site, '--cron')
+    assert run.code == 0, run.err
+    assert re.search(r'\([1-9]\d* events of WP-Cron were due and ran\)', run.report['message'])
+    assert events_of(site) == before
+
+
+def test_events_are_refused_in_live_mode_by_wpaudit_and_by_the_host(
+    wpaudit: Callable[..., Run], site: Lab, tmp_path: Path,
+) -> None:
+    breaking(site, 'cron-crash')
+    planned(site, 'cron_crash_event')
+    run = wpaudit(site, '--cron', '--mode', 'live')
+    assert run.code == 2
+    assert '--cron works in isolated mode only' in run.err
+    target = parse_target(site.target)
+    shell = ShellOptions(identity=site.identity, known_hosts=site.known_hosts)
+    one = WpCliSite(
+        lambda: open_shell(target, shell), LaunchOptions(path=target.path or '', url=site.url),
+        journal=FileJournal('events', tmp_path),
+    )
+    one.run_events()
+    with one.switching(Mode.LIVE) as switched:
+        assert probed(switched, site, '/', record=False)[0].status == 200
+    one.close()
+
+
+def test_no_other_request_runs_events_meanwhile(site: Lab, tmp_path: Path) -> None:
+    breaking(site, 'cron-crash')
+    before = planned(site, 'cron_crash_event')
+    target = parse_target(site.target)
+    shell = ShellOptions(identity=site.identity, known_hosts=site.known_hosts)
+    one = WpCliSite(
+        lambda: open_shell(target, shell), LaunchOptions(path=target.path or '', url=site.url),
+        journal=FileJournal('events', tmp_path),
+    )
+    with one.switching(Mode.ISOLATED) as plain:
+        with plain.switched(frozenset()) as step:
+            signed = step.prepare(Request(site.url + '/')).headers[-1][1]
+        fields = signed.split(';')
+        forged = ';'.join([*fields[:4], 'c', fields[5]])
+        fetcher = HttpFetcher()
+        for header in (signed, forged):
+            answer = fetcher.fetch(Request(site.url + '/', headers=(('X-Wpaudit', header),)), timeout=20)
+            assert (answer.status, '</html>' in answer.body) == (200, True)
+        fetcher.close()
+    one.close()
+    assert events_of(site) == before
+
+
 def until(happened: Callable[[], bool]) -> None:
     """Wait for something that happens after an answer."""
     deadline = time.monotonic() + SECONDS

@@ -81,7 +81,7 @@ def proven(question: Question) -> Baseline:
     looks.first()
     steadiness = looks.steadiness()
     if steadiness is None:
-        return Baseline(Outcome.PASS, note='healthy')
+        return Baseline(Outcome.PASS, note='healthy', on=tuple(looks.on))
     question.trial.prober.settle([one for one in looks.on if one.outcome is Outcome.FAIL])
     question.trial.patience = 1 if steadiness.steady else steadiness.passes()
     return replace(_without(question, looks.off), recorded=looks.recorded, steadiness=steadiness, on=tuple(looks.on))

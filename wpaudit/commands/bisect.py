@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,9 @@ from wpaudit.commands.trial import Budget
 from wpaudit.commands.trial import Trial
 from wpaudit.commands.trial import together
 from wpaudit.domain import Inventory
+from wpaudit.domain import Mode
 from wpaudit.domain import Stage
+from wpaudit.errors import UsageError
 from wpaudit.ports import Layer
 from wpaudit.ports import Listener
 from wpaudit.ports import Observation
@@ -43,6 +46,7 @@ def bisect(
     what kind of failure it is. Returns what is known also when the search could not be finished; raises WpauditError
     when it could not be started. A site that could not be verified as it was is told by ``Findings.restoration``.
     """
+    options = _isolated(options) if options.cron else options
     budget = Budget(options.max_probes, time.monotonic() + options.max_time)
 
     def trial_for(url: str) -> Trial:
@@ -57,6 +61,13 @@ def bisect(
     return searched(site, First(inventory, trial, seen, opinions), options, listener, lambda: layers(inventory))
 
 
+def _isolated(options: Options) -> Options:
+    """Events are run for a request of wpaudit's own; in live mode WP-Cron is held off for everybody."""
+    if options.mode is Mode.LIVE:
+        raise UsageError('--cron works in isolated mode only', hint='leave --mode live out')
+    return replace(options, mode=Mode.ISOLATED)
+
+
 def _first_look(
     site: Site, trial_for: Callable[[str], Trial], options: Options, listener: Listener, looking: Looking | None,
 ) -> tuple[Inventory, Trial, list[Observation], Glance | None]:
@@ -67,7 +78,7 @@ def _first_look(
         inventory = site.inventory()
         url = inventory.facts.url
         glance, trial = looking.glance(url) if looking else None, trial_for(url)
-        return inventory, trial, [] if options.as_user else visits.visits(trial), glance
+        return inventory, trial, [] if options.unseen else visits.visits(trial), glance
     # What there is to be loaded and asked for is so while the host starts PHP.
     found: list[Inventory] = []
     looks: list[tuple[Trial, list[Observation]]] = []
@@ -75,7 +86,7 @@ def _first_look(
 
     def look() -> None:
         trial = trial_for(options.url)
-        looks.append((trial, [] if options.as_user else visits.visits(trial)))
+        looks.append((trial, [] if options.unseen else visits.visits(trial)))
         # Not beside them: both load urllib3, whose modules import one another, which two threads must not do at once.
         if looking:
             glances.append(looking.glance(options.url))

@@ -89,6 +89,10 @@ class Layered:
         """Let every later prepared request be that user's."""
         self._site.log_in(login)
 
+    def run_events(self) -> None:
+        """Let every later prepared request run the events that are due."""
+        self._site.run_events()
+
     @contextmanager
     def switching(self, mode: Mode) -> Iterator[Switcher]:
         """Prepare the site and every layer that has rules; undo all of them at exit, the last one first."""

@@ -26,6 +26,7 @@ class Options:
     kinds: frozenset[Kind] = frozenset({Kind.PLUGIN, Kind.NETWORK_PLUGIN})
     rules_later: bool = True  # search firewall rules only where plugins do not explain the failure
     as_user: str = ''
+    cron: bool = False  # probes run the events of WP-Cron that are due
     parallel: int = 2
     max_probes: int = 500
     max_time: float = 900.0
@@ -34,6 +35,11 @@ class Options:
     triage: bool = True  # say what kind of failure it is, by a handful of requests more and the host's logs
     recorder: bool = True  # begin with a probe that the flight recorder watches, where there is one
     may_go_live: Callable[[str], bool] = field(default=lambda reason: False)
+
+    @property
+    def unseen(self) -> bool:
+        """Tell whether ordinary visitors cannot see what is asked about."""
+        return self.cron or bool(self.as_user)
 
 
 def pins(suspects: Sequence[Suspect], options: Options) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 RECORDER = 'flight recorder'
 _NO_RULE = 'the site fails, but there is no firewall rule that could be switched'
 HEALTHY = 'the site does not fail; there is nothing to explain'
+EVENTS = re.compile(r'wpaudit ran ([0-9]{1,6}) events$', re.MULTILINE)
 SHOWN = 5  # ids in a sentence
 OPINION_SECONDS = 2.0  # for which triage is waited for, at the most
 
@@ -90,6 +92,8 @@ class Run:
             return replace(self.findings, message=_plan(self.findings.suspects))
         if self.options.as_user:
             self.site.log_in(self.options.as_user)
+        if self.options.cron:
+            self.site.run_events()
         return self._in_some_mode(suspects, pinned) if suspects else self._theme_alone()
 
     # -- modes ----------------------------------------------------------------------------------
@@ -103,7 +107,8 @@ class Run:
                 raise
             if self.options.mode is not None or not self.options.may_go_live(error.message):
                 raise ModeUnavailable(
-                    f'{mode.value} switching does not work here: {error.message}', hint=_mode_hint(self.options.mode),
+                    f'{mode.value} switching does not work here: {error.message}',
+                    hint=_mode_hint(self.options.mode, cron=self.options.cron),
                 ) from error
             self.listener.note(f'isolated switching does not work here: {error.message}; switching live')
             self.findings = replace(self.findings, mode_reason=error.message)
@@ -155,7 +160,7 @@ class Run:
             self.options.confidence,
         ))
         if base.steadiness is None:
-            return replace(self.findings, verdict=Verdict.HEALTHY, message=HEALTHY)
+            return replace(self.findings, verdict=Verdict.HEALTHY, message=HEALTHY + _ran(base.on))
         self._tell(base.steadiness)
         self.findings = replace(self.findings, ended=_ended(base.on))
         if self.opinions:
@@ -290,6 +295,13 @@ class Run:
         return replace(self.findings, verdict=Verdict.NOT_A_SUSPECT, message=message)
 
 
+def _ran(seen: Sequence[Observation]) -> str:
+    """Say how many events ran, where the probes asked for that: there may have been none that was due."""
+    counts = [EVENTS.match(one.answers[-1].body) for one in seen if one.answers]
+    found = [int(count[1]) for count in counts if count]
+    return f' ({max(found)} events of WP-Cron were due and ran)' if found else ''
+
+
 def must_be_verified(restoration: Restoration) -> None:
     """Raise NotRestored when the site was not seen to be as before."""
     if not restoration.verified:
@@ -366,7 +378,9 @@ def _plan(suspects: Sequence[Suspect]) -> str:
     return f'a run would switch {" and ".join(parts) or "nothing"} and make about {probes} probes for a single culprit'
 
 
-def _mode_hint(mode: Mode | None) -> str:
+def _mode_hint(mode: Mode | None, *, cron: bool) -> str:
+    if cron:
+        return 'events can be run in no other mode; see: wpaudit doctor'
     if mode is None:
         return 'switch for everybody, visitors included, with --mode live, or let auto do so with --yes'
     return 'use --mode live' if mode is Mode.ISOLATED else 'see: wpaudit doctor'

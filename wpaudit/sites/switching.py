@@ -74,10 +74,12 @@ class Key:
     suspects: tuple[str, ...]
     clock: float
 
-    def header(self, nonce: str, off: frozenset[str], *, theme: bool, record: bool = False) -> str:
+    def header(
+        self, nonce: str, off: frozenset[str], *, theme: bool, record: bool = False, cron: bool = False,
+    ) -> str:
         """Return the value of ``X-Wpaudit`` for one request: HMAC-SHA-256 (RFC 2104) over five fields."""
         expires = int(time.time() + self.clock) + SIGNED_SECONDS
-        flags = 't' * theme + 'r' * record
+        flags = 't' * theme + 'r' * record + 'c' * cron
         fields = f'v1;{nonce};{expires};{self.mask(off)};{flags}'
         return f'{fields};{hmac.new(self.secret, fields.encode(), hashlib.sha256).hexdigest()}'
 
@@ -109,6 +111,7 @@ class SignedStep:
     cookies: tuple[tuple[str, str], ...]
     live: bool
     record: bool = False
+    cron: bool = False  # run the events that are due
     recorded: list[str] = field(default_factory=list)  # nonces, in order
 
     def prepare(self, request: Request) -> Request:
@@ -116,7 +119,8 @@ class SignedStep:
         nonce = secrets.token_hex(12)
         if self.record:
             self.recorded.append(nonce)
-        header = (HEADER, self.key.header(nonce, self.off, theme=self.theme, record=self.record))
+        flags = {'theme': self.theme, 'record': self.record, 'cron': self.cron}
+        header = (HEADER, self.key.header(nonce, self.off, **flags))
         return replace(request, headers=(*request.headers, header), cookies=(*request.cookies, *self.cookies))
 
     def mark(self, request: Request, answer: Answer) -> Mark:
@@ -177,8 +181,11 @@ def parsed_mark(noted: str) -> Mark:
 class PluginSwitcher:
     """The switcher of one prepared site; made by ``switched_site``."""
 
-    def __init__(self, agent: Agent, mode: Mode, key: Key, cookies: Sequence[tuple[str, str]]) -> None:
+    def __init__(
+        self, agent: Agent, mode: Mode, key: Key, cookies: Sequence[tuple[str, str]], *, cron: bool = False,
+    ) -> None:
         self.mode = mode
+        self._cron = cron
         self.parallel = mode is Mode.ISOLATED
         self.armed = False
         self.theme = False  # whether one can stand in for the active one
@@ -210,7 +217,8 @@ class PluginSwitcher:
             self._agent.ask('switch', off=[encoded(suspect) for suspect in sorted(off)])
         if self.armed:
             live = self.mode is Mode.LIVE
-            yield SignedStep(self._agent, self._key, off, theme, self._cookies, live=live, record=record)
+            yield SignedStep(
+                self._agent, self._key, off, theme, self._cookies, live=live, record=record, cron=self._cron)
         else:
             yield BareStep()
 
@@ -237,6 +245,7 @@ class Setting:
     seconds: float
     by: str
     path: str
+    cron: bool = False  # let each request run the events that are due
 
 
 @contextmanager
@@ -249,7 +258,7 @@ def switched_site(
     it could not begin and what it had put on the host may still be there.
     """
     key = Key(secrets.token_bytes(32), setting.suspects, agent.clock)
-    switcher = PluginSwitcher(agent, setting.mode, key, setting.cookies)
+    switcher = PluginSwitcher(agent, setting.mode, key, setting.cookies, cron=setting.cron)
     prepared: Prepared | None = None
     begun = False
     try:

@@ -70,6 +70,7 @@ class WpCliSite:
         self._begun: list[Process] = []
         self._read: Said | None = None
         self._cookies: tuple[tuple[str, str], ...] = ()
+        self._cron = False
         self._starts = 0
         self._retired_trips = 0
         self._start_seconds = 0.0
@@ -204,6 +205,10 @@ class WpCliSite:
         answer = self.agent.ask('login', user=login, lifetime=LOGIN_SECONDS)
         self._cookies = tuple(answer.named('cookies').items())
 
+    def run_events(self) -> None:
+        """Let later requests ask the must-use plugin for the events that are due."""
+        self._cron = True
+
     def switching(self, mode: Mode) -> AbstractContextManager[PluginSwitcher]:
         """See ``switching.switched_site``."""
         agent = self.agent
@@ -213,6 +218,7 @@ class WpCliSite:
         setting = Setting(
             mode=mode, suspects=tuple(suspect.id for suspect in self.suspects()), cookies=self._cookies,
             seconds=self._seconds + 300, by=_signature(), path=agent.launched.path,
+            cron=self._cron,
         )
         return switched_site(agent, shell, self._journal, setting, again=self._again)
 

@@ -389,6 +389,23 @@ def recording(*ids: str, weight: float = 1000.0) -> Recording:
     return Recording((Evidence('recorder', 'died in it @ init', ids, weight),))
 
 
+def test_events_are_asked_for_in_isolated_mode_and_nobody_visits() -> None:
+    site = FakeSite.of(*NAMES, failing=fails_with([NAMES[3]]))
+    found = run(site, cron=True, visitor=Outcome.PASS)
+    assert site.events
+    assert found.mode is Mode.ISOLATED
+    assert ids(found.conflicts) == {frozenset([NAMES[3]])}
+
+
+@pytest.mark.parametrize('mode', [Mode.LIVE, None])
+def test_events_are_never_run_for_everybody(mode: Mode | None) -> None:
+    site = FakeSite.of(*NAMES, failing=fails_with([NAMES[3]]), modes=frozenset({Mode.LIVE}))
+    with pytest.raises(UsageError if mode else ModeUnavailable) as caught:
+        run(site, cron=True, mode=mode, may_go_live=lambda reason: True)
+    assert '--mode live' not in (caught.value.hint or '') or mode is Mode.LIVE
+    assert site.switches == []
+
+
 def mentioned(suspect: str, weight: float = 600.0) -> tuple[Evidence, ...]:
     return (Evidence('source code', 'it asks for something', (suspect,), weight),)
 

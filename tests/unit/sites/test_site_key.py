@@ -28,6 +28,8 @@ def test_a_header_is_signed_by_the_clock_of_the_host() -> None:
     assert (version, nonce, mask) == ('v1', 'abc', KEY.mask(off))
     assert 390 <= int(expires) - time.time() <= 400
     assert proof == hmac.new(b's' * 32, fields.encode(), hashlib.sha256).hexdigest()
+    assert KEY.header('abc', off, theme=False, record=True, cron=True).split(';')[4] == 'rc'
+    assert KEY.header('abc', off, theme=False, cron=True).split(';')[5] != header.split(';')[5]
     assert KEY.header('abc', off, theme=True).split(';')[4] != header.split(';')[4]
 
 
