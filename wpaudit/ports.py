@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 # -- shells -------------------------------------------------------------------------------------
 
+STDERR_TAIL_BYTES = 64 << 10  # that are kept of what a process writes to stderr
+
+
 @dataclass(frozen=True)
 class CommandResult:
     """How a command on the host ended. ``status`` is its exit status, 128 + n for signal n."""
@@ -72,7 +75,7 @@ class Process(Protocol):
         """Return the exit status; CommandTimeout when still running after ``timeout`` seconds."""
 
     def stderr_tail(self) -> bytes:
-        """Return the last bytes it wrote to stderr, at most 64 KiB."""
+        """Return the last bytes it wrote to stderr, at most STDERR_TAIL_BYTES."""
 
     def end(self, *, grace: float = 10.0) -> None:
         """Close stdin, give the process ``grace`` seconds to leave, then kill it on the host too. Idempotent."""

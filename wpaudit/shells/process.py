@@ -14,12 +14,12 @@ from typing import Protocol
 from wpaudit.errors import CommandTimeout
 from wpaudit.errors import ConnectionLost
 from wpaudit.errors import ShellError
+from wpaudit.ports import STDERR_TAIL_BYTES
 from wpaudit.ports import CommandResult
 from wpaudit.shells.frame import Unframer
 
 MAX_LINE_BYTES = 16 << 20
 MAX_OUTPUT_BYTES = 64 << 20
-STDERR_TAIL_BYTES = 64 << 10
 END_GRACE_SECONDS = 10.0  # at end of file the agent restores a site; that may not be cut short
 SEND_STALL_SECONDS = 60.0
 _SETTLE_SECONDS = 0.5
@@ -194,7 +194,7 @@ class RunningProcess:
         return status
 
     def stderr_tail(self) -> bytes:
-        """Return the last bytes it wrote to stderr, at most 64 KiB."""
+        """Return the last bytes it wrote to stderr, at most STDERR_TAIL_BYTES."""
         with self._changed:
             return bytes(self._stderr[-STDERR_TAIL_BYTES:])
 

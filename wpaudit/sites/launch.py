@@ -13,6 +13,7 @@ from wpaudit.errors import CommandTimeout
 from wpaudit.errors import ConnectionLost
 from wpaudit.errors import SiteError
 from wpaudit.errors import UsageError
+from wpaudit.ports import STDERR_TAIL_BYTES
 from wpaudit.ports import Process
 from wpaudit.ports import Shell
 
@@ -160,7 +161,10 @@ def ended(process: Process, printed: str) -> SiteError:
         status = process.wait(timeout=5)
     except (CommandTimeout, ConnectionLost):
         status = -1
-    text = printed + process.stderr_tail().decode('utf-8', 'replace')
+    tail = process.stderr_tail()
+    if len(tail) >= STDERR_TAIL_BYTES:  # it begins somewhere in a line
+        tail = tail.partition(b'\n')[2] or tail
+    text = printed + tail.decode('utf-8', 'replace')
     message, hint = diagnosis(text, status)
     return SiteError(message, hint=hint)
 

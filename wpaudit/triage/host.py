@@ -28,6 +28,7 @@ _FULL = 16 * _MIB         # free bytes of a disk that is as good as full
 _FULL_SHARE = 0.002
 _ROOM = 0.05
 _LOW_MEMORY, _MUCH_MEMORY = 0.05, 0.25
+_PASSING = 0.25           # what counts of a queue for which there are workers
 _HIGH_LOAD = 2.0          # processes waiting for each processor
 _SLOW, _SHARE = 2.0, 0.5  # seconds of one plugin, and its share, from which on its time is a reason
 _BIG_HEADER, _MUCH = 1000, 64 * _MIB
@@ -66,7 +67,10 @@ def _pool(pool: Pool) -> Iterator[Clue]:
         yield Clue('pool-idle', _SOURCE, at_work)
     if pool.queue > 0:
         of = f' of {pool.queue_limit}' if pool.queue_limit > 0 else ''
-        yield Clue('pool-queue', _SOURCE, f'{pool.queue}{of} connections wait for the pool {pool.name}', names=limit)
+        # Those that idle workers could take wait for a moment only, for a processor or for a worker that is being started.
+        strength = _PASSING if pool.busy >= 0 and pool.busy + pool.queue <= pool.max_children else 1.0
+        said = f'{pool.queue}{of} connections wait for the pool {pool.name}'
+        yield Clue('pool-queue', _SOURCE, said, names=limit, strength=strength)
 
 
 def _pool_limit(scene: Scene, pool: Pool) -> Iterator[Clue]:

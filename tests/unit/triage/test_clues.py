@@ -132,6 +132,14 @@ def test_every_clue_that_the_code_makes_is_in_the_table() -> None:
             assert set(kinds(bad(by=answer, host=host))) <= set(table().ratios)
 
 
+def test_a_queue_counts_in_full_where_no_worker_is_free_for_it() -> None:
+    full = kinds(bad(host=replace(w.HOST, pools=(replace(w.POOL, busy=5, queue=3),))))
+    momentary = kinds(bad(host=replace(w.HOST, pools=(replace(w.POOL, busy=2, queue=1),))))
+    unknown = kinds(bad(host=replace(w.HOST, pools=(replace(w.POOL, busy=-1, queue=1),))))
+    assert (full['pool-queue'], unknown['pool-queue']) == (1.0, 1.0)
+    assert momentary['pool-queue'] < 0.5
+
+
 # -- lines ----------------------------------------------------------------------------------------
 
 KILLED = '[14-Nov-2023 22:13:20] WARNING: [pool www] child 7 exited on signal {} (SIG{}) after 6.2 seconds from start'

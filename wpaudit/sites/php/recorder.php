@@ -734,8 +734,8 @@ final class Wpaudit_Recorder___TOKEN__ {
 
 	private static function sent() {
 		if ( self::$sending ) {
+			Wpaudit_Tape___TOKEN__::requested( self::$sending[0], microtime( true ) - self::$sending[1] ); // before the sums are written down
 			Wpaudit_Tape___TOKEN__::pop( array_pop( self::$open['request'] ) );
-			Wpaudit_Tape___TOKEN__::requested( self::$sending[0], microtime( true ) - self::$sending[1] );
 			self::$sending = null;
 		}
 	}
