@@ -98,6 +98,8 @@ def run_triage(remote: Remote, wanted: Wanted, listener: Listener) -> TriageRepo
         outside = line.enter_context(_outside(wanted))
         hosted = None
         if place and site:
+            if wanted.as_user:
+                _must_be_a_user(site, wanted.as_user)
             measure = _measuring(site, question, wanted, outside, listener) if wanted.changes else None
             hosted = Hosted(place.label, site.inside, measure)
         seen = triage(question, outside, listener, vantages=vantages, hosted=hosted)
@@ -143,6 +145,19 @@ def _question(url: str, wanted: Wanted) -> Question:
         site=base, page=probe_url(base, wanted.probe or url), headers=wanted.headers, cookies=wanted.cookies,
         limits=Limits(timeout=wanted.timeout, seconds=wanted.max_time),
     )
+
+
+def _must_be_a_user(site: WpCliSite, login: str) -> None:
+    """Raise UsageError for somebody the site does not know, before anything is looked at.
+
+    Where the site cannot tell, triage goes on: that may be the very failure.
+    """
+    try:
+        site.log_in(login)
+    except UsageError:
+        raise
+    except WpauditError:
+        return
 
 
 def _measuring(

@@ -158,13 +158,38 @@ def test_a_failure_that_only_users_see_who_are_logged_in(triage: Triage, site: L
     site.activate([*site.active(), site.install('crash-logged-in')])
     with unchanged(site):
         done = triage('--url', site.url, '--host', site.target, *login(site), '--as-user', 'admin')
-        nobody = triage('--url', site.url, '--host', site.target, *login(site), '--as-user', 'nobody-here')
     assert done.code in (1, 6), done.err
     assert done.report['state'] == 'sometimes'
     assert any('users who are logged in' in one for one in done.report['differences'])
-    assert nobody.code == 2
-    assert 'no user "nobody-here"' in nobody.err
     assert eventually(lambda: left_behind(site) == [])
+
+
+def test_a_user_who_does_not_exist_is_refused_before_the_first_look(
+    triage: Triage, site: Lab, unchanged: Unchanged,
+) -> None:
+    with unchanged(site):
+        start = site.logs['nginx-access'].stat().st_size
+        done = triage('--url', site.url, '--host', site.target, *login(site), '--as-user', 'nobody-here', '--verbose')
+        site.get('/the-end')  # its line stands behind those of all that came before
+        assert eventually(lambda: 'GET /the-end ' in site.logs['nginx-access'].read_text()[start:])
+    assert done.code == 2
+    assert 'no user "nobody-here"' in done.err
+    assert 'HTTP' not in done.err
+    assert 'wpaudit' not in site.logs['nginx-access'].read_text()[start:]
+    assert eventually(lambda: left_behind(site) == [])
+
+
+def test_a_site_that_cannot_tell_its_users_is_looked_at(triage: Triage, site: Lab) -> None:
+    broken = site.path / 'wp-content/mu-plugins/broken.php'
+    broken.parent.mkdir(exist_ok=True)
+    broken.write_text('<?php exit( 3 );')
+    try:
+        done = triage('--url', site.url, '--host', site.target, *login(site), '--as-user', 'admin')
+    finally:
+        broken.unlink()
+    assert done.code in (0, 1, 6), done.err
+    assert done.report['rate']['n'] > 0
+    assert 'what users see who are logged in' in done.gaps
 
 
 def test_a_host_that_cannot_be_reached_leaves_the_looks_from_outside(triage: Triage, site: Lab) -> None:
