@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -50,6 +51,9 @@ from wpaudit.sites.wpcli import WpCliSite
 from wpaudit.triage.diagnosis import diagnose
 from wpaudit.triage.diagnosis import exit_code
 
+TIMEOUT = 30.0    # seconds for one request ...
+MAX_TIME = 120.0  # ... and for the whole, where only the other one was named
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -60,8 +64,8 @@ class Wanted:
     cookies: tuple[tuple[str, str], ...] = ()
     resolve: tuple[tuple[str, str], ...] = ()  # a host may be named several times, and has several addresses then
     verify: bool | Path = True
-    timeout: float = 30.0
-    max_time: float = 120.0
+    timeout: float | None = None  # of one request; with neither of the two, all answers together get Limits.waiting
+    max_time: float | None = None
     via: tuple[str, ...] = ()
     proxy: str = ''
     logs: tuple[str, ...] = ()
@@ -72,6 +76,13 @@ class Wanted:
     def changes(self) -> bool:
         """Whether the must-use plugin has to be put on the host for it."""
         return self.costs or bool(self.as_user)
+
+    @property
+    def limits(self) -> Limits:
+        """How long may be waited for."""
+        if self.timeout is None and self.max_time is None:
+            return Limits()
+        return Limits(timeout=self.timeout or TIMEOUT, seconds=self.max_time or MAX_TIME, waiting=math.inf)
 
     @property
     def pinned(self) -> dict[str, tuple[str, ...]]:
@@ -118,7 +129,7 @@ def _opened(place: Place, wanted: Wanted) -> Iterator[WpCliSite]:
     journal = FileJournal(str(place.target) + place.launch.path)
     if wanted.changes:
         journal.must_be_writable()
-    with opened(place, journal, seconds=wanted.max_time, logs=wanted.logs) as (site, _connection):
+    with opened(place, journal, seconds=wanted.limits.seconds, logs=wanted.logs) as (site, _connection):
         yield site
 
 
@@ -143,7 +154,7 @@ def _question(url: str, wanted: Wanted) -> Question:
     base = site_url(url).geturl()
     return Question(
         site=base, page=probe_url(base, wanted.probe or url), headers=wanted.headers, cookies=wanted.cookies,
-        limits=Limits(timeout=wanted.timeout, seconds=wanted.max_time),
+        limits=wanted.limits,
     )
 
 
@@ -165,18 +176,19 @@ def _measuring(
 ) -> Callable[[], Measured]:
     """Return what makes the requests that need the must-use plugin."""
     page = page_request(question.page, question.headers)
+    timeout = min(question.limits.timeout, question.limits.waiting)
 
     def look(request: Request) -> Look:
         ask = marked(Ask(Purpose.LOGGED_IN, request))
-        return outside.look(ask.purpose, ask.request, marker=ask.marker, timeout=wanted.timeout)
+        return outside.look(ask.purpose, ask.request, marker=ask.marker, timeout=timeout)
 
     def measure() -> Measured:
         from wpaudit.probes.http import HttpFetcher
 
-        asked = Asked(probes=(question.page,), headers=page.headers, cookies=wanted.cookies, timeout=wanted.timeout)
+        asked = Asked(probes=(question.page,), headers=page.headers, cookies=wanted.cookies, timeout=timeout)
         with closing(HttpFetcher(resolve=wanted.pinned, verify=wanted.verify)) as fetcher:
             prober = prober_for(asked, lambda: fetcher, question.site) if wanted.costs else None
-            wish = Wish(page, prober, wanted.as_user, look if wanted.as_user else None, wanted.max_time)
+            wish = Wish(page, prober, wanted.as_user, look if wanted.as_user else None, question.limits.seconds)
             return measured(site, wish, listener)
 
     return measure
@@ -190,7 +202,7 @@ def _outside(wanted: Wanted) -> Iterator[Outside]:
     from wpaudit.probes.outside import NetworkOutside
 
     with closing(NetworkOutside(
-        resolve=wanted.pinned, verify=wanted.verify, connect_seconds=min(wanted.timeout, CONNECT_SECONDS),
+        resolve=wanted.pinned, verify=wanted.verify, connect_seconds=min(wanted.limits.timeout, CONNECT_SECONDS),
     )) as outside:
         yield outside
 

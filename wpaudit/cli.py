@@ -20,6 +20,7 @@ from wpaudit.cli_options import EXISTING
 from wpaudit.cli_options import Seconds
 from wpaudit.cli_options import format_option
 from wpaudit.cli_options import host_option
+from wpaudit.cli_options import look_options
 from wpaudit.cli_options import place_options
 from wpaudit.cli_options import remote_options
 from wpaudit.cli_options import request_options
@@ -223,12 +224,11 @@ Examples:
 @click.option('--header', 'headers', multiple=True, metavar='"NAME: VALUE"', help='Sent with every look; repeatable.')
 @click.option('--cookie', 'cookies', multiple=True, metavar='NAME=VALUE',
               help='Look with these cookies too, for example those of a login; repeatable.')
-@request_options
+@look_options
 @click.option('--via', multiple=True, metavar='TARGET',
               help='Look from this host too, through its sshd; repeatable. Nothing is needed or put there.')
 @click.option('--proxy', default='', metavar='URL', help='Look through this HTTP proxy too.')
 @click.option('--log', 'logs', multiple=True, metavar='FILE', help='Log on the host to read; repeatable.')
-@click.option('--max-time', type=Seconds(5, 3600), default=120, show_default=True, help='Seconds.')
 @click.option('--costs', is_flag=True,
               help='Record what one request costs each plugin through the web server, with headers and outgoing '
                    'requests. For that request a must-use plugin is put on the host; it expires by itself, is removed, '

@@ -64,13 +64,27 @@ def place_options(command: Command) -> Command:
 
 
 def request_options(command: Command) -> Command:
-    """Add how requests reach the site."""
+    """Add how requests reach the site, and how long each may take."""
+    return _reaching(command, click.option(
+        '--timeout', type=Seconds(1, 600), default=30, show_default=True, help='Seconds.'))
+
+
+def look_options(command: Command) -> Command:
+    """Add how requests reach the site, and how long each may take where the user wants them to take longer."""
+    return _reaching(
+        command,
+        click.option('--timeout', type=Seconds(1, 600), help='Seconds for an answer.  [default: 11 for all together]'),
+        click.option('--max-time', type=Seconds(5, 3600), help='Seconds for everything.  [default: 120]'),
+    )
+
+
+def _reaching(command: Command, *times: Callable[[Command], Command]) -> Command:
     return _with(
         command,
         click.option('--resolve', multiple=True, metavar='HOST:ADDRESS', help='Connect to ADDRESS for HOST.'),
         click.option('--ca-file', type=EXISTING, help='Trust these certificates for the site.'),
         click.option('--insecure', is_flag=True, help='Do not check the TLS certificate of the site.'),
-        click.option('--timeout', type=Seconds(1, 600), default=30, show_default=True, help='Seconds.'),
+        *times,
     )
 
 

@@ -157,6 +157,15 @@ class HostState:
 
 
 @dataclass(frozen=True)
+class Effort:
+    """What triage asked of the site: requests in all and at once, and the seconds it would have waited at the most."""
+
+    requests: int
+    at_once: int
+    allowed: float
+
+
+@dataclass(frozen=True)
 class Seen:
     """Everything that triage looked at."""
 
@@ -169,6 +178,7 @@ class Seen:
     costs: tuple[Cost, ...] = ()
     gaps: tuple[Gap, ...] = ()
     notes: tuple[str, ...] = ()  # what triage did otherwise than usual: "backed off: ..."
+    effort: Effort | None = None
 
 
 class State(StrEnum):
@@ -218,6 +228,7 @@ class Diagnosis:
     notes: tuple[str, ...] = ()
     costs: tuple[Cost, ...] = ()
     just_me: bool = False  # others reach it, this machine does not
+    effort: Effort | None = None
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,33 @@ def doubtful(asks: Sequence[Ask], made: Sequence[Look]) -> list[Ask]:
     return found
 
 
+def telling(made: Sequence[Look]) -> list[Look]:
+    """Return the looks without those that were given up sooner than the page was answered elsewhere.
+
+    They would have had to wait longer to see what it does; where nothing was answered, all of them say so.
+    """
+    answered = (look.answer for look in made if _of_page(look) and look.answer.status and not look.answer.error)
+    longest = max((answer.seconds for answer in answered), default=0.0)
+    return [look for look in made if not (_of_page(look) and _given_up(look) and look.answer.seconds < longest)]
+
+
+def untold(made: Sequence[Look], kept: Sequence[Look]) -> list[str]:
+    """Say what ``telling`` has left out."""
+    out = [look for look in made if look not in kept]
+    if not out:
+        return []
+    waits = ', '.join(f'{look.purpose} after {look.answer.seconds:.1f} s' for look in out)
+    return [f'given up sooner than the page takes, so that it says nothing: {waits}']
+
+
+def _of_page(look: Look) -> bool:
+    return look.purpose not in {Purpose.INSIDE, Purpose.STATIC}
+
+
+def _given_up(look: Look) -> bool:
+    return look.answer.error == 'timeout' and 'connecting' not in look.answer.detail
+
+
 def plain(made: Sequence[Look]) -> set[bool]:
     """Return whether refreshes failed (True), went well (False), or both."""
     return {fails(look) for look in made if look.purpose is Purpose.REFRESH}

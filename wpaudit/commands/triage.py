@@ -6,6 +6,7 @@ What the looks mean is for ``wpaudit.triage`` to say; here they are made, spaced
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -17,8 +18,10 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from wpaudit.commands import looks
+from wpaudit.commands.begun import Begun
 from wpaudit.commands.costs import Measured
 from wpaudit.commands.looks import Ask
+from wpaudit.commands.pace import HANGS
 from wpaudit.commands.pace import Limits
 from wpaudit.commands.pace import Pace
 from wpaudit.commands.pace import Turns
@@ -51,13 +54,14 @@ SPACING = 0.6            # seconds between the starts of two of them
 REFRESHING = 5.0         # seconds in which they are begun, but for as many as a strained site gets
 SIDE_BY_SIDE = 2         # refreshes at once: an answer that comes late does not hold the next one up
 INSIDE_SECONDS = 4.0     # for WordPress inside PHP: whether it works is the question, not how slow it is
+LEFT_SECONDS = 4.0       # that it leaves for the looks from the host that come after it
 UNREACHED_SECONDS = 3.0  # for a look at what takes no connection
 MOST_MOVES = 3           # to another host, as when example.org sends everybody to www.example.org
 SOONER = 1.0             # seconds before our first look from which lines of logs are read
 
-FROM_HOST = {
-    Purpose.HOST_LOOPBACK: "the request to the host's own web server",
+FROM_HOST = {  # in this order: where php-fpm lets its caller wait, its web server would do no more than wait for it
     Purpose.FASTCGI: 'the request straight to php-fpm',
+    Purpose.HOST_LOOPBACK: "the request to the host's own web server",
     Purpose.HOST_PUBLIC: "the request from the host to the site's public name",
 }
 INSIDE = 'the request inside PHP'
@@ -141,12 +145,12 @@ class _Run:
         self._gaps: list[Gap] = []
         self._notes: list[str] = []
         self._turns = Turns(SPACING)  # of the refreshes
+        self._meanwhile = False  # the other looks from here were made while the first one waited for its answer
+        self._settled = threading.Event()  # which page is looked at: the first answer is there, or too late
 
     def conduct(self) -> Seen:
         self._listener.stage(Stage.LOOK)
-        together([self._from_outside, self._the_host], parallel=2)
-        refreshing = [self._refresh] * SIDE_BY_SIDE
-        together([*refreshing, self._from_host, self._from_elsewhere, *self._once_each()], parallel=4)
+        together([self._outwards, self._inwards], parallel=2)
         self._once_more()
         if self._hosted is not None and self._hosted.measure is not None:
             self._listener.stage(Stage.MEASURE)
@@ -157,9 +161,29 @@ class _Run:
         self._read_logs()
         return self._seen()
 
+    def _outwards(self) -> None:
+        """Make the looks from here and from elsewhere."""
+        try:
+            self._from_outside()
+            if self._pace.strain and not self._meanwhile:
+                self._static()  # it takes no time: nothing that does should come before it
+        finally:
+            self._settled.set()
+        if not self._meanwhile:
+            refreshing = [self._refresh] * SIDE_BY_SIDE
+            together([*refreshing, self._from_elsewhere, *self._once_each()], parallel=3)
+
+    def _inwards(self) -> None:
+        """Make the looks from the host, most of them when it is known of which page."""
+        self._the_host()
+        self._settled.wait()
+        self._from_host()
+
     def _seen(self) -> Seen:
+        made = looks.telling(self._pace.looks)
+        self._notes += looks.untold(self._pace.looks, made)
         return Seen(
-            url=self._page.url, looks=tuple(sorted(self._pace.looks, key=lambda look: look.at)),
+            url=self._page.url, looks=tuple(sorted(made, key=lambda look: look.at)), effort=self._pace.effort(),
             resolutions=(self._reach.resolution,), handshakes=self._reach.handshakes, lines=self._lines,
             host=self._state, costs=self._costs or self._costed, gaps=(*self._reach.gaps, *self._gaps),
             notes=(*self._reach.notes, *self._notes, *self._pace.notes(),
@@ -177,7 +201,7 @@ class _Run:
                 return
             self._turns = Turns(SPACING)
             self._turns.next()
-            self._first = first = self._ask(Ask(Purpose.REFRESH, self._page, needed=True))
+            self._first = first = self._asked_first()
             if first is None:
                 return
             self._follow(first.answer)
@@ -185,9 +209,28 @@ class _Run:
             if not target or move == MOST_MOVES or self._question.headers or self._question.cookies:
                 return  # what the user wants to be sent is for the host that was named
             self._notes.append(f'{self._page.url} sends visitors on to {target}, which was looked at')
-            self._pace.looks.remove(first)
+            self._pace.forget(lambda look: look.purpose is not Purpose.INSIDE)
             self._page = replace(self._page, url=target)
             self._site = looks.at_host_of(target, self._site)
+
+    def _asked_first(self) -> Look | None:
+        """Ask for the page; when it lets us wait, look at the rest meanwhile, since its answer may never come."""
+        self._first, self._meanwhile = None, False
+        first = Begun(partial(self._ask, Ask(Purpose.REFRESH, self._page, needed=True), late=True))
+        if not first.done(HANGS):
+            self._meanwhile = True
+            self._pace.hangs()
+            self._settled.set()
+            together([self._from_elsewhere, self._in_turn], parallel=2)
+        look = first.result()
+        self._pace.settled()
+        return look
+
+    def _in_turn(self) -> None:
+        """Make the looks from here one after the other, the quick and telling ones first."""
+        for look in self._once_each():
+            look()
+        self._refresh()
 
     def _follow(self, first: Answer) -> None:
         """Ask for what the page leads to on its own host from now on: one request a look."""
@@ -207,7 +250,7 @@ class _Run:
             time.sleep(max(0.0, start - time.monotonic()))
             # Of a site that answers late, the other looks tell more than a fourth time limit.
             most = HANGING_REFRESHES if self._pace.waited else STRAINED_REFRESHES
-            needed = number < most and self._pace.seconds_left() > self._question.limits.seconds / 2
+            needed = number < most and (self._meanwhile or self._pace.early())
             if number >= STRAINED_REFRESHES and time.monotonic() > self._turns.began + REFRESHING:
                 return
             if self._ask(Ask(Purpose.REFRESH, self._page, needed=needed)) is None:
@@ -220,11 +263,9 @@ class _Run:
         if not reached:
             return []
         several = [Ask(Purpose.ADDRESS, self._page, address) for address in reached if len(self._reach.handshakes) > 1]
-        asks = [
-            looks.fresh(self._page), *map(looks.marked, several),
-            *looks.with_cookies(self._page, self._question.cookies, self._first.answer if self._first else None),
-            *looks.devices(self._page),
-        ]
+        cookies = looks.with_cookies(
+            self._page, self._question.cookies, self._first.answer if self._first else None)
+        asks = [*cookies, looks.fresh(self._page), *map(looks.marked, several), *looks.devices(self._page)]
         if any(one.alpn == 'h2' for one in self._reach.handshakes):
             asks.append(looks.marked(Ask(Purpose.HTTP2, self._page)))
         self._asks = asks
@@ -232,17 +273,20 @@ class _Run:
 
     def _static(self) -> None:
         """Ask for a file of WordPress; where it may lie is a guess when the site is in a folder."""
+        if any(look.purpose is Purpose.STATIC for look in self._pace.looks):
+            return
         for ask in looks.statics(self._site, self._page):
             look = self._ask(ask)
             if look is None or _found(look.answer):
                 return
 
-    def _ask(self, ask: Ask, outside: Outside | None = None) -> Look | None:
+    def _ask(self, ask: Ask, outside: Outside | None = None, *, late: bool = False) -> Look | None:
         from_where = outside or self._outside
         return self._pace.make(
             lambda timeout: from_where.look(
                 ask.purpose, ask.request, address=ask.address, marker=ask.marker, timeout=timeout),
             needed=ask.needed, most=UNREACHED_SECONDS if self._pace.out_of_reach and outside is None else math.inf,
+            late=late or outside is not None,
         )
 
     def _once_more(self) -> None:
@@ -295,7 +339,7 @@ class _Run:
         for purpose in FROM_HOST:
             self._ask_inside(purpose)
         if self._page.url != self._insides:  # it led elsewhere
-            self._pace.looks = [look for look in self._pace.looks if look.purpose is not Purpose.INSIDE]
+            self._pace.forget(lambda look: look.purpose is Purpose.INSIDE)
             self._ask_inside(Purpose.INSIDE)
         self._ask_costs()
 
@@ -313,19 +357,27 @@ class _Run:
             return
         inside, ask = self._inside, looks.marked(Ask(purpose, self._page))
         self._insides = self._page.url if purpose is Purpose.INSIDE else self._insides
-        # Where the host's own web server fails it is not just us, whatever the public name says.
-        spare = purpose is Purpose.HOST_PUBLIC and any(
-            fails(look) for look in self._pace.looks if look.purpose is Purpose.HOST_LOOPBACK)
         try:
             self._pace.make(
                 lambda timeout: inside.look(purpose, ask.request, marker=ask.marker, timeout=timeout),
-                needed=not spare, most=self._seconds_for(purpose), aside=purpose is Purpose.INSIDE)
+                needed=not self._spare(purpose), most=self._seconds_for(purpose), aside=purpose is Purpose.INSIDE,
+                late=True)
         except WpauditError as error:
             self._gaps.append(Gap(FROM_HOST.get(purpose, INSIDE), error.message))
 
+    def _spare(self, purpose: Purpose) -> bool:
+        """Tell whether a strained site can be spared this look: others have said what it would say."""
+        made = [look for look in self._pace.looks if fails(look)]
+        # Where the host's own web server fails it is not just us, whatever the public name says; and that one waits
+        # for php-fpm where php-fpm lets its caller wait.
+        hanging = {look.purpose for look in made if look.answer.error == 'timeout'}
+        hangs = Purpose.FASTCGI in hanging and (self._meanwhile or Purpose.REFRESH in hanging)
+        broken = any(look.purpose is Purpose.HOST_LOOPBACK for look in made)
+        return (hangs and purpose in FROM_HOST) or (broken and purpose is Purpose.HOST_PUBLIC)
+
     def _seconds_for(self, purpose: Purpose) -> float:
         if purpose is Purpose.INSIDE:
-            return INSIDE_SECONDS
+            return max(UNREACHED_SECONDS / 2, min(INSIDE_SECONDS, self._pace.waiting_left() - LEFT_SECONDS))
         return UNREACHED_SECONDS if self._pace.out_of_reach else math.inf
 
     def _read_logs(self) -> None:

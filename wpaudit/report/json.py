@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -103,7 +104,8 @@ def triage(result: TriageReport, *, verbose: bool = False, colour: bool = False)
         'others': [_cause(one) for one in found.others],
         'evidence': [_clue(one) for one in found.clues],
         'differences': found.differences, 'costs': [_cost(one) for one in found.costs],
-        'gaps': _gaps(found.gaps), 'notes': found.notes, 'exit_code': result.exit_code,
+        'gaps': _gaps(found.gaps), 'notes': found.notes,
+        'effort': asdict(found.effort) if found.effort else None, 'exit_code': result.exit_code,
     })
 
 

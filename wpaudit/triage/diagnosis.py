@@ -16,6 +16,7 @@ from wpaudit.facts import State
 from wpaudit.triage import model
 from wpaudit.triage.clues import clues
 from wpaudit.triage.clues import compared
+from wpaudit.triage.endless import endless
 from wpaudit.triage.faults import maintenance
 from wpaudit.triage.hops import hops
 from wpaudit.triage.maker import Maker
@@ -44,8 +45,8 @@ def diagnose(seen: Seen) -> Diagnosis:
         state=scene.state, rate=scene.rate, hops=hops(scene, model.table().kinds[cause.kind].place),
         made_by=_made_by(scene, cause), cause=cause, others=others, clues=found,
         differences=tuple(dict.fromkeys(one.sentence for one in different if one.shown)),
-        gaps=seen.gaps, notes=(*seen.notes, *_notes(scene)), costs=seen.costs,
-        just_me=scene.state is not State.HEALTHY and any(_here_only(one) for one in found),
+        gaps=seen.gaps, notes=(*seen.notes, *_notes(scene), *endless(scene)), costs=seen.costs,
+        just_me=scene.state is not State.HEALTHY and any(_here_only(one) for one in found), effort=seen.effort,
     )
 
 

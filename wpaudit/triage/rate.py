@@ -23,6 +23,7 @@ _FEWER = -1.644854   # and its 5 % quantile
 _ROUND = (5, 10, 15, 20, 25, 30, 40, 45, 50, 60, 75, 90, 100, 120, 125, 150, 180, 200, 240, 300, 600)
 _NEAR = 0.5          # seconds around such a limit, and half as much below it
 _LONGEST_CYCLE = 6
+_NO_TIME = frozenset({'dns', 'refused', 'tls', 'timeout'})
 _BURSTS = 3          # from so many on, the time between them is worth a look
 
 
@@ -53,8 +54,8 @@ def state(looks: Sequence[Look]) -> State:
 
 
 def timing(answers: Sequence[Answer]) -> Timing:
-    """Look at how long failing ``answers`` took."""
-    seconds = sorted(one.seconds for one in answers if not _never_connected(one))
+    """Look at how long failing ``answers`` took; those we stopped waiting for took a time of our own choice."""
+    seconds = sorted(one.seconds for one in answers if one.error not in _NO_TIME)
     if not seconds:
         return Timing()
     gateway = {one.status for one in answers}
@@ -70,10 +71,6 @@ def round_limit(seconds: Sequence[float]) -> float:
         if all(-_NEAR / 2 <= one - limit <= _NEAR for one in seconds):
             return float(limit)
     return 0.0
-
-
-def _never_connected(answer: Answer) -> bool:
-    return answer.error in {'dns', 'refused', 'tls'}
 
 
 # -- words ----------------------------------------------------------------------------------------

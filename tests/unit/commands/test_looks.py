@@ -12,6 +12,7 @@ from wpaudit.commands import looks
 from wpaudit.commands.looks import Ask
 from wpaudit.domain import Answer
 from wpaudit.domain import Request
+from wpaudit.facts import Look
 from wpaudit.facts import Purpose
 from wpaudit.probes.parsing import checked_cookie
 
@@ -148,3 +149,29 @@ def test_only_a_redirect_moves() -> None:
         Answer('http://site.test/', status=302, error='redirect-loop', headers={'location': 'http://www.site.test/'}),
     ):
         assert looks.moved_to('http://site.test/', answer) == ''
+
+
+# -- what counts ----------------------------------------------------------------------------------
+
+def made(purpose: Purpose, seconds: float, status: int = 0, detail: str = '') -> Look:
+    error = '' if status else 'timeout'
+    return Look(purpose, Answer('http://site.test/', status=status, error=error, detail=detail, seconds=seconds), 0.0)
+
+
+@pytest.mark.parametrize('status', [200, 504])
+def test_what_was_given_up_sooner_than_the_page_takes_says_nothing(status: int) -> None:
+    page, short = made(Purpose.REFRESH, 8.0, status), made(Purpose.FRESH, 5.4)
+    file, inside = made(Purpose.STATIC, 3.0), made(Purpose.INSIDE, 4.0)
+    unreached = made(Purpose.HOST_PUBLIC, 3.0, detail='no connection within 3 s (connecting)')
+    kept = looks.telling([page, short, file, inside, unreached])
+    assert kept == [page, file, inside, unreached]
+    assert looks.untold([page, short], kept) == [
+        'given up sooner than the page takes, so that it says nothing: fresh after 5.4 s']
+
+
+def test_what_was_waited_for_in_vain_counts_where_nothing_answered_or_only_sooner() -> None:
+    hanging = [made(Purpose.REFRESH, 11.0), made(Purpose.FASTCGI, 5.0), made(Purpose.STATIC, 0.01, 200)]
+    assert looks.telling(hanging) == hanging
+    quick = [*hanging, made(Purpose.HOST_LOOPBACK, 0.3, 200)]
+    assert looks.telling(quick) == quick
+    assert looks.untold(quick, quick) == []

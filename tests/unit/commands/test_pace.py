@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -9,11 +10,13 @@ from itertools import pairwise
 
 import pytest
 
+from wpaudit.commands.pace import HANGS
 from wpaudit.commands.pace import Limits
 from wpaudit.commands.pace import Pace
 from wpaudit.commands.pace import Turns
 from wpaudit.domain import Answer
 from wpaudit.errors import ConnectionLost
+from wpaudit.facts import Effort
 from wpaudit.facts import Look
 from wpaudit.facts import Purpose
 from wpaudit.ports import Silence
@@ -52,10 +55,12 @@ def test_a_look_gets_its_time_limit_and_never_more_than_the_run_has() -> None:
         given.append(timeout)
         return answer()
 
-    paced(timeout=7, seconds=60).make(send)
-    paced(timeout=90, seconds=30).make(send)
+    paced(timeout=7, seconds=60, waiting=math.inf).make(send)
+    paced(timeout=90, seconds=30, waiting=math.inf).make(send)
+    paced().make(send)
     assert given[0] == 7
     assert 28 < given[1] <= 30
+    assert 10 < given[2] <= 11
 
 
 def test_a_look_that_waited_in_vain_shortens_the_others() -> None:
@@ -65,11 +70,60 @@ def test_a_look_that_waited_in_vain_shortens_the_others() -> None:
         given.append(timeout)
         return answer(0, error='timeout')
 
-    pace = paced(timeout=30, seconds=120)
+    pace = paced(timeout=30, seconds=120, waiting=math.inf)
     pace.make(send, needed=True)
     pace.make(send, needed=True)
     pace.make(send, needed=True, most=2.0)
     assert given == [30, 10, 2]
+
+
+def test_answers_are_waited_for_no_longer_than_all_may_take_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+
+    def send(timeout: float) -> Look:
+        given.append(timeout)
+        return answer()
+
+    pace, now = paced(), time.monotonic() + 50  # the time before the first request is no waiting
+    for seconds in (0.0, 6.0):
+        monkeypatch.setattr(time, 'monotonic', lambda at=now + seconds: at)
+        assert pace.make(send, needed=True)
+    monkeypatch.setattr(time, 'monotonic', lambda: now + 9.5)
+    assert pace.make(send, needed=True) is None
+    assert pace.make(send, needed=True, late=True)  # it took us that long to get there
+    assert given == [11.0, 5.0, 2.0]
+    assert pace.notes() == (
+        '1 look was left out, since answers are waited for 11 s at the most; --timeout takes longer',)
+    assert pace.effort() == Effort(3, 1, 11.5)
+
+
+def test_beside_a_look_that_hangs_others_are_made_and_end_with_it() -> None:
+    pace, given, gone = paced(timeout=30, waiting=math.inf), [], threading.Event()
+
+    def hanging(timeout: float) -> Look:
+        gone.wait(30)
+        return answer(504, 20)
+
+    def beside(timeout: float) -> Look:
+        given.append(timeout)
+        return answer()
+
+    first = threading.Thread(target=pace.make, args=(hanging,), kwargs={'needed': True})
+    first.start()
+    while not pace.effort().requests:
+        time.sleep(0.001)
+    pace.hangs()
+    assert crowd(pace, 9) <= 3
+    assert pace.make(beside, needed=True)
+    assert pace.make(beside) is None
+    gone.set()
+    first.join(30)
+    pace.settled()
+    assert pace.make(beside, needed=True)
+    assert crowd(pace, 6) == 1
+    assert given == [pytest.approx(30 - HANGS, abs=0.5), 30]
+    assert pace.notes() == (
+        'backed off: the site did not answer within 5 s, so few requests were made, and 1 look was left out',)
 
 
 def test_of_a_site_that_answers_late_only_the_needed_is_asked_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

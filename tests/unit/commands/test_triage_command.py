@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -33,6 +34,7 @@ from wpaudit.errors import ShellError
 from wpaudit.facts import LogLine
 from wpaudit.facts import Purpose
 from wpaudit.facts import Seen
+from wpaudit.facts import State
 from wpaudit.ports import Outside
 from wpaudit.ports import Silence
 from wpaudit.triage.diagnosis import diagnose
@@ -256,6 +258,14 @@ def test_an_overloaded_site_gets_few_requests_one_at_a_time() -> None:
     assert len(seen.looks) < 12
 
 
+def test_the_file_comes_first_where_one_look_is_made_at_a_time() -> None:
+    outside = FakeOutside(always(504))
+    looked(outside, inside=FakeInside(always(504), meter=outside.meter))
+    order = [one.purpose for one in outside.meter.asked if one.purpose is not Purpose.INSIDE]
+    assert order[:2] == [Purpose.REFRESH, Purpose.STATIC]
+    assert order.count(Purpose.STATIC) == 1
+
+
 def test_a_site_that_answers_late_leaves_time_for_the_other_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     late = FakeOutside(lambda asked: Answer(asked.request.url, error='timeout', seconds=30.0))
     real = Pace.seconds_left
@@ -265,6 +275,77 @@ def test_a_site_that_answers_late_leaves_time_for_the_other_looks(monkeypatch: p
     for purpose in (Purpose.STATIC, Purpose.FRESH, Purpose.HOST_LOOPBACK, Purpose.FASTCGI, Purpose.INSIDE):
         assert made[purpose] == 1
     assert Purpose.HOST_PUBLIC not in made  # the host's own web server failed: it is not just us
+
+
+class Hanging:
+    """Answers ``pages`` other looks while the first waits, and the first in the end."""
+
+    def __init__(self, pages: int, first: Answer) -> None:
+        self.before = 0  # looks that were made while the first one waited
+        self._missing = pages
+        self._first = first
+        self._enough = threading.Event()
+        self._lock = threading.Lock()
+
+    def __call__(self, asked: Asked) -> Answer:
+        if asked.purpose is Purpose.REFRESH and not self._enough.is_set():
+            assert self._enough.wait(30)
+            return self._first
+        return self.beside(asked, Answer(asked.request.url, status=200))
+
+    def beside(self, asked: Asked, answer: Answer) -> Answer:
+        with self._lock:
+            self._missing -= asked.purpose is not Purpose.INSIDE
+            if not self._missing:
+                self._enough.set()
+        return answer
+
+
+def no_answer(seconds: float) -> Answer:
+    return Answer(SITE, error='timeout', detail='no complete answer (waiting for the first line)', seconds=seconds)
+
+
+def test_beside_a_page_that_hangs_what_tells_most_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, 'HANGS', 0.02)
+    site = Hanging(3, no_answer(10.9))
+    outside = FakeOutside(lambda asked: site(asked) if asked.purpose in {Purpose.REFRESH, Purpose.STATIC}
+                          else site.beside(asked, no_answer(5.5)))
+    inside = FakeInside(lambda asked: site.beside(asked, no_answer(5.5)), meter=outside.meter)
+    seen = looked(outside, inside=inside)
+    made = counts(seen)
+    assert {purpose: made[purpose] for purpose in made if purpose is not Purpose.REFRESH} == {
+        Purpose.STATIC: 1, Purpose.FRESH: 1, Purpose.FASTCGI: 1, Purpose.INSIDE: 1}
+    assert made[Purpose.REFRESH] <= command.HANGING_REFRESHES
+    assert outside.meter.most <= 4
+    assert seen.effort is not None
+    assert (seen.effort.requests, seen.effort.at_once) == (len(seen.looks) - 1, outside.meter.most)
+    assert seen.effort.allowed <= 15
+    assert seen.notes[0].startswith('backed off: the site did not answer within 5 s, so few requests were made')
+    found = diagnose(seen)
+    assert found.cause.kind == 'worker-timeout'
+    assert any('stopped waiting for the page after 11 s' in note for note in found.notes)
+
+
+def test_a_page_that_comes_at_last_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, 'HANGS', 0.02)
+    site = Hanging(2, Answer(SITE, status=200, seconds=8.0))
+    outside = FakeOutside(lambda asked: site.beside(asked, no_answer(5.5)) if asked.purpose is Purpose.FRESH
+                          else site(asked))
+    seen = looked(outside)
+    assert Purpose.FRESH not in counts(seen)  # it was given up sooner than the page takes
+    assert any('fresh after 5.5 s' in note for note in seen.notes)
+    assert counts(seen)[Purpose.STATIC] == 1
+    assert diagnose(seen).state is State.HEALTHY
+
+
+def test_a_late_answer_that_leads_to_another_host_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, 'HANGS', 0.02)
+    old = Hanging(2, Answer('http://old.test/', status=301, headers={'location': SITE}))
+    outside = TwoNames(lambda asked: old(asked) if 'old.test' in asked.request.url else sent_on(asked))
+    seen = looked(outside, url='http://old.test/')
+    assert seen.url == SITE
+    assert {look.answer.status for look in seen.looks} == {502}
+    assert counts(seen)[Purpose.FRESH] == counts(seen)[Purpose.STATIC] == 1
 
 
 def test_an_answer_that_comes_late_holds_up_no_other_refresh(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from wpaudit.report import triage
 GOLDEN = Path(__file__).parent / 'golden'
 KEYS = {
     'schema', 'command', 'version', 'started', 'finished', 'target', 'url', 'state', 'rate', 'hops', 'made_by',
-    'just_me', 'cause', 'others', 'evidence', 'differences', 'costs', 'gaps', 'notes', 'exit_code',
+    'just_me', 'cause', 'others', 'evidence', 'differences', 'costs', 'gaps', 'notes', 'effort', 'exit_code',
 }
 
 PAGES = {

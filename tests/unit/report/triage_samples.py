@@ -10,6 +10,7 @@ from wpaudit.facts import Category
 from wpaudit.facts import Cause
 from wpaudit.facts import Clue
 from wpaudit.facts import Diagnosis
+from wpaudit.facts import Effort
 from wpaudit.facts import Hop
 from wpaudit.facts import Place
 from wpaudit.facts import Rate
@@ -48,7 +49,8 @@ FAILING = TriageReport(
     diagnosis=Diagnosis(
         State.SOMETIMES, Rate(0.3, 0.1078, 0.6032, 10, 'the failures come in bursts of up to 2 in a row'), HOPS,
         'nginx', CRASH, (SLOW,), CLUES, ('static files work, pages that PHP makes do not', HOSTILE),
-        (Gap('log /var/log/nginx/error.log', 'permission denied'),), ('backed off: the site asked for time',), COSTS),
+        (Gap('log /var/log/nginx/error.log', 'permission denied'),), ('backed off: the site asked for time',), COSTS,
+        effort=Effort(12, 1, 11.0)),
 )
 UNCLEAR = TriageReport(
     command='triage', version='0.1.0', started='', finished='', url='http://shop.example/', exit_code=6,
