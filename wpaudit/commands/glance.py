@@ -41,7 +41,8 @@ class Glance:
         self.resolution: Resolution | None = None
         self.looks: list[Look] = []
         self._outside = outside
-        self._asks = [looks.fresh(request), looks.statics(site, request)[0]]
+        # The file first: no page that hangs should hold it up.
+        self._asks = [looks.statics(site, request)[0], looks.fresh(request)]
         self._request = request
         self._done = threading.Event()
         self._left = False
