@@ -230,7 +230,8 @@ class _Run:
         """Make the looks from here one after the other, the quick and telling ones first."""
         for look in self._once_each():
             look()
-        self._refresh()
+        if not self._pace.waited:  # else it would do no more than keep one more PHP process busy
+            self._refresh()
 
     def _follow(self, first: Answer) -> None:
         """Ask for what the page leads to on its own host from now on: one request a look."""
@@ -370,10 +371,10 @@ class _Run:
         made = [look for look in self._pace.looks if fails(look)]
         # Where the host's own web server fails it is not just us, whatever the public name says; and that one waits
         # for php-fpm where php-fpm lets its caller wait.
-        hanging = {look.purpose for look in made if look.answer.error == 'timeout'}
-        hangs = Purpose.FASTCGI in hanging and (self._meanwhile or Purpose.REFRESH in hanging)
+        php = any(look.purpose is Purpose.FASTCGI and look.answer.error == 'timeout' for look in made)
+        page = self._meanwhile or any(look.purpose is Purpose.REFRESH and _waited(look.answer) for look in made)
         broken = any(look.purpose is Purpose.HOST_LOOPBACK for look in made)
-        return (hangs and purpose in FROM_HOST) or (broken and purpose is Purpose.HOST_PUBLIC)
+        return (php and page and purpose in FROM_HOST) or (broken and purpose is Purpose.HOST_PUBLIC)
 
     def _seconds_for(self, purpose: Purpose) -> float:
         if purpose is Purpose.INSIDE:
@@ -390,6 +391,10 @@ class _Run:
             self._gaps += gaps
         except WpauditError as error:
             self._gaps.append(Gap("the host's logs", error.message))
+
+
+def _waited(answer: Answer) -> bool:
+    return answer.error == 'timeout' or answer.status == 504  # noqa: PLR2004 - RFC 9110, section 15.6.5
 
 
 def _found(answer: Answer) -> bool:

@@ -312,10 +312,8 @@ def test_beside_a_page_that_hangs_what_tells_most_is_looked_at(monkeypatch: pyte
                           else site.beside(asked, no_answer(5.5)))
     inside = FakeInside(lambda asked: site.beside(asked, no_answer(5.5)), meter=outside.meter)
     seen = looked(outside, inside=inside)
-    made = counts(seen)
-    assert {purpose: made[purpose] for purpose in made if purpose is not Purpose.REFRESH} == {
-        Purpose.STATIC: 1, Purpose.FRESH: 1, Purpose.FASTCGI: 1, Purpose.INSIDE: 1}
-    assert made[Purpose.REFRESH] <= command.HANGING_REFRESHES
+    assert counts(seen) == dict.fromkeys(
+        (Purpose.REFRESH, Purpose.STATIC, Purpose.FRESH, Purpose.FASTCGI, Purpose.INSIDE), 1)
     assert outside.meter.most <= 4
     assert seen.effort is not None
     assert (seen.effort.requests, seen.effort.at_once) == (len(seen.looks) - 1, outside.meter.most)
@@ -324,6 +322,16 @@ def test_beside_a_page_that_hangs_what_tells_most_is_looked_at(monkeypatch: pyte
     found = diagnose(seen)
     assert found.cause.kind == 'worker-timeout'
     assert any('stopped waiting for the page after 11 s' in note for note in found.notes)
+
+
+@pytest.mark.parametrize(('status', 'asked'), [(504, 0), (502, 1)])
+def test_where_php_hangs_its_web_server_is_not_asked_to_wait_for_it(status: int, asked: int) -> None:
+    inside = FakeInside(lambda asked: no_answer(5.5) if asked.purpose is Purpose.FASTCGI else always(status)(asked))
+    seen = looked(FakeOutside(always(status)), inside=inside)
+    assert len(inside.meter.of(Purpose.FASTCGI)) == 1
+    assert len(inside.meter.of(Purpose.HOST_LOOPBACK)) == asked
+    assert seen.effort is not None
+    assert seen.effort.allowed <= 15
 
 
 def test_a_page_that_comes_at_last_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
