@@ -67,7 +67,7 @@ def _pool(pool: Pool) -> Iterator[Clue]:
         yield Clue('pool-idle', _SOURCE, at_work)
     if pool.queue > 0:
         of = f' of {pool.queue_limit}' if pool.queue_limit > 0 else ''
-        # Those that idle workers could take wait for a moment only, for a processor or for a worker that is being started.
+        # Those that idle workers could take wait only for a moment: for a processor, or for a worker being started.
         strength = _PASSING if pool.busy >= 0 and pool.busy + pool.queue <= pool.max_children else 1.0
         said = f'{pool.queue}{of} connections wait for the pool {pool.name}'
         yield Clue('pool-queue', _SOURCE, said, names=limit, strength=strength)
