@@ -29,6 +29,7 @@ import pytest
 from fixtures import web
 from fixtures.lab import Lab
 from fixtures.lab import processes
+from fixtures.lab.traces import below
 from fixtures.lab.traces import eventually
 from fixtures.lying import write_lying_wp
 from fixtures.web import WebServer
@@ -150,7 +151,7 @@ def running(site: Lab) -> list[str]:
 
 def files_of(site: Lab) -> set[str]:
     """Return the files in the site user's home and in the run directories of the host."""
-    return {str(path) for place in (site.home, site.layout.run) for path in place.rglob('*')}
+    return {str(path) for place in (site.home, site.layout.run) for path in below(place)}
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 from fixtures.firewalls.apache import Apache
 from fixtures.firewalls.visits import Visit
 from fixtures.firewalls.visits import rule_text
+from fixtures.lab.traces import below
 from fixtures.lab.traces import eventually
 from wpaudit.domain import Mode
 from wpaudit.domain import Request
@@ -84,7 +85,7 @@ class Place:
     @property
     def clean(self) -> bool:
         """Whether nothing of a run is left: names beside the files, directories, the warden's own."""
-        return not [path for path in self.apache.docroot.rglob('*') if 'wpaudit' in path.name] and not any(
+        return not [path for path in below(self.apache.docroot) if 'wpaudit' in path.name] and not any(
             self.keep.iterdir())
 
 

@@ -16,6 +16,7 @@ import pytest
 from fixtures.firewalls.apache import Apache
 from fixtures.firewalls.visits import VISITS
 from fixtures.firewalls.visits import Visit
+from fixtures.lab.traces import below
 from fixtures.lab.traces import eventually
 from wpaudit.domain import Mode
 from wpaudit.domain import Request
@@ -113,7 +114,7 @@ class Host:
 
     @property
     def clean(self) -> bool:
-        left = [path for path in self.apache.root.rglob('*') if 'wpaudit' in path.name]
+        left = [path for path in below(self.apache.root) if 'wpaudit' in path.name]
         return not left and not any(self.keep.iterdir())
 
 
