@@ -145,7 +145,8 @@ def test_what_cannot_be_parsed_is_said(text: str) -> None:
         outlined(parse(text), ['http://a.example/'])
 
 
-LETTERS = st.characters(codec='utf-8', exclude_characters='\\\0\r', exclude_categories=('Cs',))
+# U+E080 to U+E0FF are what bytes that are no UTF-8 travel as through crossplane, so as themselves they do not.
+LETTERS = st.characters(codec='utf-8', exclude_characters='\\\0\r', exclude_categories=('Cs', 'Co'))
 WORDS = st.text(LETTERS, max_size=12).filter(lambda word: not word.startswith('#'))
 NAMES = st.from_regex(r'\A[a-z_]{2,9}\Z').filter(lambda name: name not in {'if', 'include'} and 'lua' not in name)
 TREES = st.recursive(
